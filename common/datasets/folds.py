@@ -1,0 +1,134 @@
+"""Cross-validation folds that never split a patient, slide or mosaic and hold each kind of image alike."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .datalist import read_datalist, write_datalist
+
+__all__ = ["assign_folds", "check_no_shared_group", "read_datalist", "split", "write_datalist"]
+
+
+def assign_folds(
+    groups: Sequence[Hashable], strata: Sequence[Hashable] | None = None, num_folds: int = 5, seed: int = 0
+) -> np.ndarray:
+    """One fold per image, whole groups together, each stratum spread evenly.
+
+    Greedy: the largest groups first, each into the fold where it keeps the strata most even. A fold is never left empty
+    while there are as many groups as folds. The answer depends on the set of images, not on their order.
+
+    Args:
+        groups: one per image: patient, slide or mosaic.
+        strata: one per image (modality, class), or None to balance the number of images alone.
+        num_folds: at least 2.
+        seed: orders groups of equal size.
+
+    Returns:
+        int64 (images,), values 0 to num_folds - 1.
+
+    Raises:
+        InputError: fewer than two folds, fewer groups than folds, or lengths that differ.
+
+    Example:
+        >>> assign_folds(["a", "a", "b", "b"], num_folds=2).tolist() in ([0, 0, 1, 1], [1, 1, 0, 0])
+        True
+    """
+    strata = [""] * len(groups) if strata is None else strata
+    if len(strata) != len(groups):
+        raise InputError("strata", f"{len(strata)} strata for {len(groups)} images", "one stratum per image")
+    if num_folds < 2:
+        raise InputError("num_folds", str(num_folds), "at least 2 folds")
+    names = sorted(set(groups), key=str)
+    if len(names) < num_folds:
+        raise InputError(
+            "num_folds", f"{len(names)} groups for {num_folds} folds", "at least one patient, slide or field per fold"
+        )
+    kinds = {kind: column for column, kind in enumerate(sorted(set(strata), key=str))}
+    rows = {name: row for row, name in enumerate(names)}
+    members = np.array([rows[group] for group in groups])
+    counts = np.zeros((len(names), len(kinds)))
+    np.add.at(counts, (members, np.array([kinds[kind] for kind in strata])), 1)
+    return _fold_of_group(counts, num_folds, np.random.default_rng(seed))[members]
+
+
+def _fold_of_group(counts: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Greedy assignment of groups (rows) with their images per stratum (columns)."""
+    shuffled = rng.permutation(len(counts))
+    order = shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]
+    # A stratum of few images weighs as much as one of many, and the number of images as much as one stratum.
+    weighted = np.hstack([counts, counts.sum(axis=1, keepdims=True)]) / np.sqrt(
+        np.append(counts.sum(axis=0), counts.sum())
+    )
+    filled = np.zeros((num_folds, weighted.shape[1]))
+    folds = np.zeros(len(counts), dtype=np.int64)
+    for group in order:
+        # Growth of the sum of squares: smallest in the fold that lacks most of what this group brings.
+        growth = filled @ weighted[group]
+        best = np.flatnonzero(growth <= growth.min() + 1e-9)
+        folds[group] = rng.choice(best)
+        filled[folds[group]] += weighted[group]
+    return folds
+
+
+def split(
+    datalist: Sequence[dict[str, Any]], fold: int | None, num_folds: int = 5, seed: int = 0
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Training and validation records of one fold.
+
+    The records' own ``"fold"`` counts if all have one; otherwise folds are assigned by ``"group"`` and, where all have
+    it, stratified by ``"modality"``.
+
+    Args:
+        datalist: records as :func:`..records.load_datalist` gives them.
+        fold: the fold to validate on; None or -1 trains on everything and validates on nothing.
+        num_folds: number of folds to assign; not used for records that bring their own.
+        seed: of the assignment.
+
+    Raises:
+        InputError: no such fold, a fold without images, fewer groups than folds, or a group on both sides.
+    """
+    records = list(datalist)
+    if fold is None or fold == -1:
+        return records, []
+    folds = _folds_of(records, fold, num_folds, seed)
+    validation = [record for record, own in zip(records, folds, strict=True) if own == fold]
+    training = [record for record, own in zip(records, folds, strict=True) if own != fold]
+    if not training or not validation:
+        side = "training" if not training else "validation"
+        present = sorted(set(folds))
+        raise InputError(
+            "fold", f"{fold}, which leaves no image for {side}", f"images in several of the folds {present}"
+        )
+    check_no_shared_group(training, validation)
+    return training, validation
+
+
+def _folds_of(records: list[dict[str, Any]], fold: int, num_folds: int, seed: int) -> list[int]:
+    own = [record.get("fold") for record in records]
+    if records and all(value is not None for value in own):
+        return [int(value) for value in own if value is not None]
+    if not 0 <= fold < num_folds:
+        raise InputError("fold", str(fold), f"a fold from 0 to {num_folds - 1}, or -1 to train on all images")
+    strata = [record.get("modality") for record in records]
+    stratify = all(kind is not None for kind in strata)
+    return assign_folds([_group(record) for record in records], strata if stratify else None, num_folds, seed).tolist()
+
+
+def check_no_shared_group(training: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]) -> None:
+    """Raise InputError with their names if groups (patients, slides, mosaics) are on both sides."""
+    shared = sorted({_group(record) for record in training} & {_group(record) for record in validation})
+    if shared:
+        more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        raise InputError(
+            "fold",
+            f"{', '.join(shared[:5])}{more} in training and validation",
+            "each patient, slide or field on one side",
+        )
+
+
+def _group(record: dict[str, Any]) -> str:
+    return str(record.get("group") or record["name"])

@@ -1,0 +1,123 @@
+"""Aperio ImageScope annotations: ``tissue_images/*.tif`` with ``annotations/*.xml`` of equal stems (MoNuSeg).
+
+Both may also lie side by side in one folder. Where there are no annotations but ``instances/*.png``, those are the
+labels.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import defusedxml.ElementTree as SafeElementTree
+import numpy as np
+from defusedxml.common import DefusedXmlException
+
+from ..errors import InputError
+from ..images import is_image_name, list_images
+from .folders import by_stem, refuse_alone
+from .tables import read_patients
+
+_IMAGE_FOLDERS = ("tissue_images", "Tissue Images", "Tissue images")
+_XML_FOLDERS = ("annotations", "Annotations")
+# Project, tissue source site and participant: the first three fields of a TCGA barcode are the patient.
+_TCGA = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?:-|$)")
+_EXPECTED = "an ImageScope annotation file (Annotations/Annotation/Regions/Region/Vertices/Vertex X Y)"
+
+
+def matches(folder: Path) -> bool:
+    """Whether there is a folder of tissue images, or images and XML files side by side."""
+    if _first(folder, _IMAGE_FOLDERS) is not None:
+        return True
+    stems = {file.stem for file in folder.glob("*.xml")} if folder.is_dir() else set()
+    return any(file.stem in stems and is_image_name(file) for file in (folder.iterdir() if stems else ()))
+
+
+def records(folder: Path, need_labels: bool = True) -> list[dict[str, Any]]:
+    """One record per image, sorted by name; ``label`` is the XML file, ``group`` the patient of a TCGA barcode.
+
+    With ``need_labels`` images that nobody has annotated are left out with a warning.
+
+    Raises:
+        InputError: an annotation without its image, or no annotated image at all.
+    """
+    images = by_stem(list_images(_first(folder, _IMAGE_FOLDERS) or folder))
+    labels = _labels(folder)
+    if need_labels:
+        where = _first(folder, _XML_FOLDERS) or folder
+        if not labels:
+            raise InputError(where, "no annotation", "annotations/<image name>.xml for the images in tissue_images/")
+        refuse_alone(where, labels, images, "annotation", "image")
+        _warn_unlabelled(where, sorted(images.keys() - labels.keys()))
+    patients = read_patients(folder, list(images))
+    return [
+        {"name": stem, "image": str(image), "label": labels.get(stem), "group": patients.get(stem) or _patient(stem)}
+        for stem, image in images.items()
+        if stem in labels or not need_labels
+    ]
+
+
+def read_polygons(path: str | Path) -> list[np.ndarray]:
+    """Outlines of an ImageScope file, each (vertices, 2) float64 x y in pixels from the image's top left corner.
+
+    Regions of fewer than three vertices (rulers, pins) and negative regions are left out with a warning.
+
+    Raises:
+        InputError: no XML, XML with entities or external references, or a vertex without finite X and Y.
+    """
+    path = Path(path)
+    try:
+        root = SafeElementTree.parse(path).getroot()
+    except DefusedXmlException as error:
+        raise InputError(path, "XML with entities or external references", _EXPECTED) from error
+    except (SafeElementTree.ParseError, ValueError, LookupError, OSError) as error:
+        raise InputError(path, f"no readable XML ({error})", _EXPECTED) from error
+    if root.tag != "Annotations":
+        raise InputError(path, f"XML with the root {root.tag!r}", _EXPECTED)
+    polygons = []
+    for number, region in enumerate(root.iter("Region"), start=1):
+        name = region.get("Id", str(number))
+        vertices = _vertices(region, name, path)
+        if len(vertices) < 3:
+            warnings.warn(f"{path}: region {name} has {len(vertices)} vertices and is left out", stacklevel=2)
+        elif region.get("NegativeROA") == "1":
+            warnings.warn(f"{path}: region {name} is negative (excluded by its author) and is left out", stacklevel=2)
+        else:
+            polygons.append(vertices)
+    return polygons
+
+
+def _vertices(region: Any, name: str, path: Path) -> np.ndarray:
+    try:
+        pairs = [(float(vertex.attrib["X"]), float(vertex.attrib["Y"])) for vertex in region.iter("Vertex")]
+    except (KeyError, ValueError) as error:
+        raise InputError(path, f"a vertex without numbers X and Y in region {name}", _EXPECTED) from error
+    vertices = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(vertices).all():
+        raise InputError(path, f"a vertex that is not finite in region {name}", _EXPECTED)
+    return vertices
+
+
+def _labels(folder: Path) -> dict[str, str]:
+    annotations = _first(folder, _XML_FOLDERS)
+    if annotations is None and (folder / "instances").is_dir():
+        return {stem: str(file) for stem, file in by_stem(list_images(folder / "instances")).items()}
+    files = sorted((annotations or folder).glob("*.xml"))
+    return {file.stem: str(file) for file in files if not file.name.startswith(".")}
+
+
+def _warn_unlabelled(folder: Path, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warnings.warn(f"{folder}: {', '.join(names[:3])}{more} not annotated, left out", stacklevel=3)
+
+
+def _patient(stem: str) -> str:
+    barcode = _TCGA.match(stem)
+    return barcode[1] if barcode else stem
+
+
+def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)

@@ -1,0 +1,123 @@
+"""One data list whatever the layout: which images there are, where their truth is, what must stay together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..images import list_images, read_image
+from . import coco, datalist, dsb2018, folders, imagescope
+from .modality import guess_modality
+
+_LAYOUTS = (
+    "<ImageId>/images/*.png + <ImageId>/masks/*.png (Data Science Bowl 2018)",
+    "tissue_images/*.tif + annotations/*.xml (ImageScope)",
+    "images/ + masks/ with equal names",
+    "a COCO JSON file",
+    'a JSON data list {"training": [{"image", "label", "patient", "fold"}]}',
+)
+
+
+def load_datalist(
+    dataset_dir: str | Path,
+    modality_table: str | Path | None = None,
+    mosaic_table: str | Path | None = None,
+    need_labels: bool = True,
+) -> list[dict[str, Any]]:
+    """Records of all images, in the order of their names.
+
+    Args:
+        dataset_dir: a folder in one of the layouts of this package, or a COCO file or data list.
+        modality_table: ``classes.csv`` of the Data Science Bowl layout, if it does not lie in the folder or beside it.
+        mosaic_table: likewise ``mosaics.csv``.
+        need_labels: every image must have its truth.
+
+    Returns:
+        Per image ``name`` (its stem, unique), ``image`` (absolute path), ``label`` (what :func:`.labels.read_instances`
+        reads, or None), ``group`` (what must not be split: patient, slide, field, or the image itself) and ``modality``
+        (by the table, else guessed from the pixels); all values go into JSON.
+
+    Raises:
+        InputError: an unknown layout, or what the layout's own reader finds wrong.
+    """
+    path = _existing(dataset_dir)
+    found = _layout_records(path, _table(modality_table), _table(mosaic_table), need_labels)
+    if found is None:
+        raise InputError(path, _contents(path), "one of: " + "; ".join(_LAYOUTS))
+    _check(found, path, need_labels)
+    for record in found:
+        if not record.get("modality"):
+            record["modality"] = guess_modality(read_image(record["image"]).pixels)
+    return found
+
+
+def images_only(path: str | Path) -> list[dict[str, Any]]:
+    """Records for inference: an image, a folder of images, or any layout of :func:`load_datalist`.
+
+    ``label`` is None where no truth is known and ``modality`` is absent where no table tells it (looking at each image
+    would read it twice).
+
+    Raises:
+        InputError: nothing there, no image, or two images of one name, whose results would overwrite one another.
+    """
+    path = _existing(path)
+    found = _layout_records(path, None, None, need_labels=False)
+    if found is None:
+        inner = path / "images"
+        files = list_images(inner if inner.is_dir() else path)
+        found = [{"name": file.stem, "image": str(file), "label": None, "group": file.stem} for file in files]
+    _check(found, path, need_labels=False)
+    return found
+
+
+def _layout_records(
+    path: Path, modality_table: Path | None, mosaic_table: Path | None, need_labels: bool
+) -> list[dict[str, Any]] | None:
+    if path.is_dir():
+        if dsb2018.matches(path):
+            return dsb2018.records(path, modality_table, mosaic_table, need_labels)
+        if imagescope.matches(path):
+            return imagescope.records(path, need_labels)
+        if folders.matches(path):
+            return folders.records(path, need_labels)
+    if coco.matches(path):
+        return coco.records(path)
+    if datalist.matches(path):
+        return datalist.records(path)
+    return None
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser().absolute()
+    if not path.exists():
+        raise InputError(path, "no such file or folder", "a folder of images, an image or a JSON data list")
+    return path
+
+
+def _table(path: str | Path | None) -> Path | None:
+    return None if path in (None, "") else Path(str(path)).expanduser().absolute()
+
+
+def _check(found: list[dict[str, Any]], path: Path, need_labels: bool) -> None:
+    if not found:
+        raise InputError(path, "no image", "at least one image")
+    twice = [name for name, count in Counter(record["name"] for record in found).items() if count > 1]
+    if twice:
+        images = ", ".join(record["image"] for record in found if record["name"] == twice[0])
+        raise InputError(
+            path, f"several images named {twice[0]}: {images}", "image names that differ before the ending"
+        )
+    bare = [record["name"] for record in found if record["label"] is None]
+    if need_labels and bare:
+        raise InputError(path, f"{len(bare)} images without label: {', '.join(bare[:3])}", "a label for each image")
+
+
+def _contents(path: Path) -> str:
+    if path.is_file():
+        return f"a file ending in {path.suffix!r}"
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir() if not entry.name.startswith("."))
+    if not names:
+        return "an empty folder"
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,56 @@
+"""Small CSV tables that come with images: modalities, mosaics, patients."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header, cells stripped of white space; further columns are kept.
+
+    Raises:
+        InputError: no such file, no text, or a column of ``columns`` is missing.
+    """
+    if not path.is_file():
+        raise InputError(path, "no such file", "a CSV table with the columns " + ", ".join(columns))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise InputError(path, "a file that is no UTF-8 text", "a CSV table") from error
+    header = text.split("\n", 1)[0]
+    # Spreadsheets of many countries separate by semicolons.
+    delimiter = ";" if header.count(";") > header.count(",") else ","
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    names = [name.strip() for name in reader.fieldnames or []]
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise InputError(path, f"the columns {', '.join(names)}", "the columns " + ", ".join(columns))
+    return [{(key or "").strip(): (value or "").strip() for key, value in row.items() if key} for row in reader]
+
+
+def read_patients(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Patient of each image by ``patients.csv`` (image, patient); empty where the folder has no such table.
+
+    The column ``image`` holds the file name with or without its ending; rows of other images are passed over.
+
+    Raises:
+        InputError: images that the table does not name: without their patient they could leak between folds.
+    """
+    path = folder / "patients.csv"
+    if not path.is_file():
+        return {}
+    patients: dict[str, str] = {}
+    for row in read_table(path, ("image", "patient")):
+        file = Path(row["image"]).name
+        patients[file] = patients[Path(file).stem] = row["patient"]
+    missing = [name for name in names if not patients.get(name)]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(path, f"no patient for {', '.join(missing[:3])}{more}", "one row (image, patient) per image")
+    return {name: patients[name] for name in names}

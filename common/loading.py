@@ -1,0 +1,84 @@
+"""Reading ahead: the next images are read while the network works, and a file that cannot be read stops nothing.
+
+MONAI's and torch's loaders end the whole run at the first bad file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from monai.data.utils import list_data_collate
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that could not be used: its name and what was wrong."""
+
+    name: str
+    reason: str
+
+
+class ReadAheadLoader:
+    """Batches of one item each, in order, read by background threads. It has no length: bad items are left out.
+
+    Args:
+        dataset: items by index; reading one may raise :class:`InputError`. An item with ``name`` names it in problems.
+        ahead: items read in advance; each is held in memory.
+        workers: threads.
+        skip_bad: go on without items that raise :class:`InputError`; otherwise the error ends the run.
+
+    Attributes:
+        problems: what was left out so far.
+    """
+
+    def __init__(self, dataset: Any, ahead: int = 3, workers: int = 1, skip_bad: bool = True) -> None:
+        self.dataset, self.ahead, self.workers, self.skip_bad = dataset, ahead, workers, skip_bad
+        self.problems: list[Problem] = []
+
+    @property
+    def total(self) -> int:
+        """Number of items, bad ones included."""
+        return len(self.dataset) if isinstance(self.dataset, Sized) else 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.problems.clear()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="read") as pool:
+            pending: deque[tuple[int, Future]] = deque()
+            following = 0
+            while pending or following < self.total:
+                while following < self.total and len(pending) <= self.ahead:
+                    pending.append((following, pool.submit(self.dataset.__getitem__, following)))
+                    following += 1
+                index, future = pending.popleft()
+                try:
+                    item = future.result()
+                except Exception as error:
+                    cause = input_error(error)
+                    if cause is None or not self.skip_bad:
+                        raise
+                    self.problems.append(Problem(self._name(index), str(cause)))
+                    logger.error("left out: %s", cause)
+                    continue
+                yield list_data_collate([item])
+
+    def _name(self, index: int) -> str:
+        data = getattr(self.dataset, "data", None)
+        return str(data[index].get("name", index)) if data is not None else str(index)
+
+
+def input_error(error: BaseException | None) -> InputError | None:
+    """The :class:`InputError` behind an exception (MONAI wraps what transforms raise), or None."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,53 @@
+"""The split of a run: records of a data set, divided into training and validation, as one object for configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .datasets.folds import split, write_datalist
+from .datasets.records import load_datalist
+
+
+class Split:
+    """Training and validation records of one fold.
+
+    Args:
+        dataset_dir: see :func:`.datasets.records.load_datalist`.
+        fold: the fold to validate on; -1 or None trains on everything.
+        num_folds: number of folds.
+        seed: of the assignment to folds.
+        modality_table: modalities by image, where the data set's own place does not have them.
+        mosaic_table: fields by image, likewise.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str | Path,
+        fold: int | None = 0,
+        num_folds: int = 5,
+        seed: int = 0,
+        modality_table: str | Path | None = None,
+        mosaic_table: str | Path | None = None,
+    ) -> None:
+        records = load_datalist(dataset_dir, modality_table, mosaic_table)
+        self.training, self.validation = split(records, fold, num_folds, seed)
+
+    @property
+    def monitored(self) -> list[dict[str, Any]]:
+        """What a training watches: the validation records, or the first few training records where there are none."""
+        return self.validation or self.training[:: max(1, len(self.training) // 16)]
+
+    @property
+    def evaluated(self) -> list[dict[str, Any]]:
+        """What an evaluation scores: the validation records of a fold, or everything if no fold is asked for."""
+        return self.validation or self.training
+
+    def write(self, path: str | Path) -> Mapping[str, int]:
+        """Write the split beside the weights, so that it is known what they have seen."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        training = [{**record, "split": "training"} for record in self.training]
+        validation = [{**record, "split": "validation"} for record in self.validation]
+        write_datalist(path, training + validation)
+        return {"training": len(training), "validation": len(validation)}

@@ -1,0 +1,99 @@
+"""Instance maps to what a network regresses: foreground, normalised distance, outline, horizontal and vertical maps.
+
+All maps are defined per object and do not change with the object's size, so that they can be computed once on the whole
+image and warped with it: objects cut by a training crop keep the values that they have in full.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+
+def boundary_mask(instances: np.ndarray) -> np.ndarray:
+    """Pixels of an object that touch another object or the background by one of their four sides.
+
+    The frame's border is no boundary: an object cut by it goes on beyond.
+
+    Args:
+        instances: (rows, columns) integer instance map, 0 background.
+
+    Returns:
+        (rows, columns) bool.
+    """
+    edge = np.zeros(instances.shape, bool)
+    for axis in (0, 1):
+        first = (slice(None, -1), slice(None))[:: 1 if axis == 0 else -1]
+        second = (slice(1, None), slice(None))[:: 1 if axis == 0 else -1]
+        differ = instances[first] != instances[second]
+        edge[first] |= differ
+        edge[second] |= differ
+    return edge & (instances > 0)
+
+
+def touching_mask(instances: np.ndarray) -> np.ndarray:
+    """Pixels within one pixel of the line at which two objects meet: (rows, columns) bool."""
+    meet = np.zeros(instances.shape, np.uint8)
+    for first, second in (
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+    ):
+        both = (instances[first] != instances[second]) & (instances[first] > 0) & (instances[second] > 0)
+        meet[first] |= both
+        meet[second] |= both
+    return cv2.dilate(meet, np.ones((3, 3), np.uint8)) > 0
+
+
+def normalised_distance(instances: np.ndarray) -> np.ndarray:
+    """Distance to the object's own outline, divided by its largest value in the object.
+
+    One Euclidean distance transform for all objects: outline pixels of every object count as zeros, hence the nearest
+    zero of a pixel is on its own outline.
+
+    Args:
+        instances: (rows, columns) integer instance map, 0 background.
+
+    Returns:
+        (rows, columns) float32 in [0, 1]: 0 in the background, 1 at the most interior pixel of each object.
+    """
+    inside = (instances > 0) & ~boundary_mask(instances)
+    distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Without any zero in the frame the transform is unbounded: one object fills the image.
+    distance = np.minimum(distance, float(max(instances.shape)))
+    distance[instances > 0] += 0.5  # a pixel's centre is half a pixel away from the side that it shares
+    largest = ndimage.maximum(distance, instances, np.arange(int(instances.max()) + 1))
+    largest = np.maximum(np.asarray(largest, np.float32), 0.5)
+    largest[0] = 1.0
+    return np.asarray(distance / largest[instances], np.float32)
+
+
+def horizontal_vertical_maps(instances: np.ndarray) -> np.ndarray:
+    """Signed offsets from the object's centroid, scaled to [-1, 1] on each side (Graham et al., HoVer-Net, 2019).
+
+    Args:
+        instances: (rows, columns) integer instance map, 0 background.
+
+    Returns:
+        (2, rows, columns) float32: horizontal (negative left of the centroid), vertical (negative above); 0 outside.
+    """
+    count = int(instances.max()) + 1
+    area = np.maximum(np.bincount(instances.ravel(), minlength=count), 1)
+    maps = np.zeros((2, *instances.shape), np.float32)
+    grids = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in instances.shape), indexing="ij")
+    for channel, grid in ((0, grids[1]), (1, grids[0])):
+        centre = np.bincount(instances.ravel(), weights=grid.ravel(), minlength=count) / area
+        offset = grid - centre.astype(np.float32)[instances]
+        index = np.arange(count)
+        low = np.maximum(-np.asarray(ndimage.minimum(offset, instances, index)), 0.5)
+        high = np.maximum(np.asarray(ndimage.maximum(offset, instances, index)), 0.5)
+        scaled = np.where(offset < 0, offset / low[instances], offset / high[instances])
+        maps[channel] = np.where(instances > 0, scaled, 0)
+    return maps
+
+
+def median_diameter(instances: np.ndarray) -> float:
+    """Median over objects of the diameter of the disc of equal area, in pixels; NaN without objects."""
+    areas = np.bincount(instances.ravel())[1:]
+    areas = areas[areas > 0]
+    return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else float("nan")

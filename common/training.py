@@ -1,0 +1,151 @@
+"""Feeding a training: fields in memory, weighted sampling by modality, crops that depend on their number alone.
+
+Every random decision of a sample derives from (seed, number of the sample), so that a run that was killed and resumed
+draws what the uninterrupted run would have drawn, whatever the number of loader processes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, DistributedSampler
+from tqdm import tqdm
+
+from .datasets.labels import read_instances
+from .errors import InputError
+from .fields import field_groups, stitch, stitch_instances
+from .images import read_image
+from .normalise import normalise
+from .targets import median_diameter, normalised_distance
+from .warp import Source, WarpSettings, draw_crop, paste_mosaic
+
+
+def load_fields(records: Sequence[dict[str, Any]], progress: bool = True) -> list[Source]:
+    """Read all training images and their truth, put tiles of one field together, compute the distance maps.
+
+    Args:
+        records: dicts with ``image``, ``label``, ``modality``, and ``mosaic``, ``mosaic_position`` where known.
+        progress: show a bar.
+
+    Raises:
+        InputError: no record, or a file that cannot be read.
+    """
+    if not records:
+        raise InputError(
+            "dataset_dir", "no training image", "images with truth, after the validation fold is taken away"
+        )
+    # Before any loader process is forked: a copy of OpenCV's thread pool without its threads would wait for ever. And the
+    # network has the other cores.
+    cv2.setNumThreads(1)
+    groups = field_groups(records)
+    return [
+        _load_field(group)
+        for group in tqdm(groups, desc="reading fields", disable=None if progress else True, leave=False)
+    ]
+
+
+def _load_field(tiles: Sequence[dict[str, Any]]) -> Source:
+    images = [read_image(tile["image"]).pixels for tile in tiles]
+    truths = [read_instances(tile, image.shape[:2]) for tile, image in zip(tiles, images, strict=True)]
+    if len(tiles) > 1:
+        positions = [tile["mosaic_position"] for tile in tiles]
+        channels = max(image.shape[2] for image in images)
+        images = [np.broadcast_to(image, (*image.shape[:2], channels)) for image in images]
+        pixels, instances = stitch(images, positions), stitch_instances(truths, positions)
+    else:
+        pixels, instances = images[0], truths[0]
+    normal = normalise(pixels)
+    if np.array_equal(normal[..., 0], normal[..., 1]) and np.array_equal(normal[..., 0], normal[..., 2]):
+        normal = normal[..., :1]
+    distance = np.rint(normalised_distance(instances) * 255).astype(np.uint8)
+    return Source(
+        normal.astype(np.float16), instances, distance, median_diameter(instances), tiles[0]["modality"], len(tiles)
+    )
+
+
+def modality_weights(fields: Sequence[Source]) -> np.ndarray:
+    """Probability of each field: modalities by the square root of their images, fields within by that of their pixels.
+
+    A modality with a tenth of the images is seen about a third as often as the largest, not a tenth.
+    """
+    size = np.array([np.sqrt(field.instances.size) for field in fields])
+    share = Counter[str]()
+    for field in fields:
+        share[field.modality] += field.tiles
+    total = {name: size[[f.modality == name for f in fields]].sum() for name in share}
+    weights = np.array([s / total[f.modality] * np.sqrt(share[f.modality]) for s, f in zip(size, fields, strict=True)])
+    return np.asarray(weights / weights.sum())
+
+
+class CropDataset(Dataset):
+    """Endless random crops of fields; item ``n`` is always the same crop.
+
+    Args:
+        data: fields.
+        transform: applied to each crop, a dict with ``image`` (rows, columns, 3) float32, ``instances`` (rows, columns)
+            int32, ``distance`` float32, ``inside`` bool, ``modality``. Its random state is set for every item.
+        settings: how crops are drawn.
+        mosaic_probability: share of crops put together from four fields of one modality.
+        samples_per_epoch: length of the data set.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Source],
+        transform: Callable | None = None,
+        settings: WarpSettings | None = None,
+        mosaic_probability: float = 0.2,
+        samples_per_epoch: int = 800,
+        seed: int = 0,
+    ) -> None:
+        self.data, self.transform, self.settings = data, transform, settings or WarpSettings()
+        self.mosaic_probability, self.samples_per_epoch, self.seed = mosaic_probability, samples_per_epoch, seed
+        self.cumulative = np.cumsum(modality_weights(data))
+        self.same = {m: [i for i, f in enumerate(data) if f.modality == m] for m in {f.modality for f in data}}
+
+    def __len__(self) -> int:
+        return self.samples_per_epoch
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        rng = np.random.RandomState(np.random.SeedSequence([self.seed, number]).generate_state(4))
+        field = self.data[min(int(np.searchsorted(self.cumulative, rng.rand())), len(self.data) - 1)]
+        crop = draw_crop(field, self.settings, rng)
+        if rng.rand() < self.mosaic_probability:
+            others = rng.choice(self.same[field.modality], 3)
+            crop = paste_mosaic([crop] + [draw_crop(self.data[i], self.settings, rng) for i in others], rng)
+        item = {
+            "image": crop.pixels,
+            "instances": crop.instances,
+            "distance": crop.distance,
+            "inside": crop.inside,
+            "modality": field.modality,
+        }
+        if self.transform is None:
+            return item
+        if hasattr(self.transform, "set_random_state"):
+            self.transform.set_random_state(state=rng)
+        return self.transform(item)
+
+
+class NumberedSampler(DistributedSampler):
+    """Numbers of the samples of an epoch: epoch 1 has 0 to n - 1, epoch 2 the next n, and so on, dealt to the ranks.
+
+    A ``DistributedSampler`` because MONAI's engines tell the epoch to those; without distributed training there is one rank.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        ranks = torch.distributed.get_world_size() if distributed else 1
+        rank = torch.distributed.get_rank() if distributed else 0
+        super().__init__(dataset, num_replicas=ranks, rank=rank, shuffle=False, drop_last=True)
+
+    def __iter__(self) -> Iterator[int]:
+        length = len(self.dataset)  # type: ignore[arg-type]
+        first = max(self.epoch - 1, 0) * length
+        return iter(range(first + self.rank, first + self.num_replicas * self.num_samples, self.num_replicas))

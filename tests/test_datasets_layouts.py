@@ -1,0 +1,321 @@
+"""Each layout is recognised, its truth found, and what is missing is named."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from common.datasets.labels import read_instances
+from common.datasets.records import images_only, load_datalist
+from common.errors import InputError
+
+SHAPE = (6, 10)
+
+
+def _image(path: Path, value: int = 0, size: tuple[int, int] = SHAPE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full(size, value, np.uint8)
+    PilImage.fromarray(pixels).save(path)
+    return path
+
+
+def _mask(path: Path, columns: slice = slice(2, 5)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:3, columns] = 255
+    PilImage.fromarray(mask).save(path)
+    return path
+
+
+def _names(records: list[dict[str, Any]]) -> list[str]:
+    return [record["name"] for record in records]
+
+
+@pytest.fixture
+def dsb(tmp_path: Path) -> Path:
+    root = tmp_path / "root" / "stage1_train"
+    for name in ("b", "a", "c"):
+        _image(root / name / "images" / f"{name}.png")
+        _mask(root / name / "masks" / "2.png", slice(6, 9))
+        _mask(root / name / "masks" / "1.png")
+    return root
+
+
+def test_dsb_masks_are_sorted_and_read(dsb: Path) -> None:
+    records = load_datalist(dsb)
+    assert _names(records) == ["a", "b", "c"]
+    assert [Path(mask).name for mask in records[0]["label"]] == ["1.png", "2.png"]
+    assert read_instances(records[0]).max() == 2
+    assert json.loads(json.dumps(records)) == records
+    assert _names(load_datalist(dsb.parent)) == ["a", "b", "c"], "the folder above stage1_train is taken too"
+
+
+@pytest.mark.parametrize("place", ["within", "beside", "given"])
+def test_dsb_tables_give_modality_and_mosaic(dsb: Path, tmp_path: Path, place: str) -> None:
+    folder = {"within": dsb, "beside": dsb.parent, "given": tmp_path}[place]
+    (folder / "classes.csv").write_text(
+        "filename,foreground,background\na.png,white,black\nb.png,purple,yellow\nc.png,green,red\n"
+    )
+    (folder / "mosaics.csv").write_text("img_id,cluster,mosaic_idx,mosaic_position\na,x,7,up_left\nb,x,7,\nc,x,,\n")
+    tables = (
+        {"modality_table": folder / "classes.csv", "mosaic_table": folder / "mosaics.csv"} if place == "given" else {}
+    )
+    first, second, third = load_datalist(dsb, **tables)
+    assert [first["modality"], second["modality"], third["modality"]] == [
+        "fluorescence",
+        "purple_on_yellow",
+        "green_on_red",
+    ]
+    assert first["group"] == second["group"] == "mosaic-7"
+    assert third["group"] == "c"
+    assert first["mosaic_position"] == "up_left"
+    assert "mosaic_position" not in second
+    assert "mosaic" not in third
+
+
+def test_dsb_modality_is_guessed_without_a_table(dsb: Path) -> None:
+    _image(dsb / "b" / "images" / "b.png", 230)
+    assert [record["modality"] for record in load_datalist(dsb)] == ["fluorescence", "brightfield", "fluorescence"]
+
+
+def test_dsb_without_masks_is_for_inference_only(dsb: Path) -> None:
+    for mask in (dsb / "b" / "masks").iterdir():
+        mask.unlink()
+    with pytest.raises(InputError, match="b: found no masks"):
+        load_datalist(dsb)
+    assert load_datalist(dsb, need_labels=False)[1]["label"] is None
+    assert _names(images_only(dsb)) == ["a", "b", "c"]
+
+
+def test_dsb_folder_without_its_image_is_named(dsb: Path) -> None:
+    (dsb / "c" / "images" / "c.png").unlink()
+    with pytest.raises(InputError, match="c: found 0 images"):
+        load_datalist(dsb)
+
+
+def test_tables_that_cannot_be_used_are_named(dsb: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.csv: found no such file"):
+        load_datalist(dsb, modality_table=tmp_path / "absent.csv")
+    (dsb / "classes.csv").write_text("name,kind\na,b\n")
+    with pytest.raises(InputError, match=r"found the columns name, kind; expected the columns filename"):
+        load_datalist(dsb)
+
+
+REGION = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in [(2, 1), (5, 1), (5, 3), (2, 3)])
+XML = f"<Annotations><Region><Vertices>{REGION}</Vertices></Region></Annotations>"
+
+
+@pytest.fixture
+def tissue(tmp_path: Path) -> Path:
+    for name in ("TCGA-18-5592-01Z-00-DX1", "TCGA-18-5592-01Z-00-DX2", "other"):
+        _image(tmp_path / "tissue_images" / f"{name}.tif")
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"{name}.xml").write_text(XML)
+    return tmp_path
+
+
+def test_imagescope_groups_by_the_patient_of_the_barcode(tissue: Path) -> None:
+    records = load_datalist(tissue)
+    assert [record["group"] for record in records] == ["TCGA-18-5592", "TCGA-18-5592", "other"]
+    assert read_instances(records[0]).tolist() == [
+        [int(1 <= r < 3 and 2 <= c < 5) for c in range(10)] for r in range(6)
+    ]
+
+
+def test_imagescope_files_may_lie_side_by_side(tissue: Path) -> None:
+    for file in [*(tissue / "annotations").iterdir(), *(tissue / "tissue_images").iterdir()]:
+        file.rename(tissue / file.name)
+    (tissue / "annotations").rmdir()
+    (tissue / "tissue_images").rmdir()
+    assert len(load_datalist(tissue)) == 3
+
+
+def test_imagescope_warns_of_images_nobody_annotated_and_refuses_lost_annotations(tissue: Path) -> None:
+    (tissue / "annotations" / "other.xml").unlink()
+    with pytest.warns(UserWarning, match="other not annotated, left out"):
+        assert len(load_datalist(tissue)) == 2
+    assert len(images_only(tissue)) == 3
+    (tissue / "annotations" / "lost.xml").write_text(XML)
+    with pytest.raises(InputError, match="1 annotation without image: lost"):
+        load_datalist(tissue)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        _image(tmp_path / "images" / f"{name}.png")
+        _mask(tmp_path / "masks" / f"{name}.tif")
+    return tmp_path
+
+
+def test_folders_match_equal_stems_of_any_ending(pairs: Path) -> None:
+    records = load_datalist(pairs)
+    assert _names(records) == ["a", "b"]
+    assert [record["group"] for record in records] == ["a", "b"]
+    assert read_instances(records[1]).sum() == 6
+
+
+def test_folders_of_binary_masks_per_image(pairs: Path) -> None:
+    (pairs / "masks" / "a.tif").unlink()
+    _mask(pairs / "masks" / "a" / "1.png")
+    _mask(pairs / "masks" / "a" / "2.png", slice(6, 8))
+    (pairs / "masks" / "b.tif").unlink()
+    (pairs / "masks" / "b").mkdir()
+    records = load_datalist(pairs)
+    assert read_instances(records[0]).max() == 2
+    assert read_instances(records[1]).max() == 0, "an empty folder is an image without objects"
+
+
+def test_a_mask_without_its_image_is_named(pairs: Path) -> None:
+    _mask(pairs / "masks" / "lost.png")
+    with pytest.raises(InputError, match="masks: found 1 mask without image: lost"):
+        load_datalist(pairs)
+
+
+def test_an_image_without_its_mask_is_named(pairs: Path) -> None:
+    for number in range(5):
+        _image(pairs / "images" / f"new{number}.png")
+    with pytest.raises(InputError, match="images: found 5 images without mask: new0, new1, new2 and 2 more"):
+        load_datalist(pairs)
+    assert [record["label"] is None for record in images_only(pairs)] == [False, False] + [True] * 5
+
+
+def test_two_images_of_one_name_are_refused(pairs: Path) -> None:
+    _image(pairs / "images" / "a.tif")
+    with pytest.raises(InputError, match=r"several files of one name: a\.png, a\.tif"):
+        load_datalist(pairs)
+
+
+@pytest.mark.parametrize("text", ["image,patient\na.png,P1\nb.png,P1\nz.png,P9\n", "image;patient\na;P1\nb;P1\n"])
+def test_patients_are_the_groups(pairs: Path, text: str) -> None:
+    (pairs / "patients.csv").write_text(text)
+    assert [record["group"] for record in load_datalist(pairs)] == ["P1", "P1"]
+
+
+def test_an_image_without_patient_is_named(pairs: Path) -> None:
+    (pairs / "patients.csv").write_text("image,patient\na.png,P1\n")
+    with pytest.raises(InputError, match=r"patients\.csv: found no patient for b"):
+        load_datalist(pairs)
+
+
+@pytest.mark.parametrize("inner", ["", "images"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_coco_is_taken_as_file_or_folder(tmp_path: Path, inner: str, as_file: bool) -> None:
+    for name in ("b", "a"):
+        _image(tmp_path / inner / f"{name}.png")
+    content = {
+        "images": [{"id": 1, "file_name": "b.png"}, {"id": 2, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "segmentation": [[2, 1, 5, 1, 5, 3, 2, 3]]}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    records = load_datalist(tmp_path / "coco.json" if as_file else tmp_path)
+    assert _names(records) == ["a", "b"]
+    assert [read_instances(record).sum() for record in records] == [0, 6]
+    (tmp_path / inner / "a.png").unlink()
+    with pytest.raises(InputError, match=r"a\.png: found no such file"):
+        load_datalist(tmp_path / "coco.json")
+
+
+def test_a_data_list_is_relative_to_its_file(tmp_path: Path) -> None:
+    _image(tmp_path / "x" / "a.png")
+    _mask(tmp_path / "y" / "m.png")
+    entries = [{"image": "x/a.png", "label": "y/m.png", "patient": 12, "fold": 2}]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    for path in (tmp_path / "list.json", tmp_path):
+        [record] = load_datalist(path)
+        assert (record["name"], record["group"], record["fold"]) == ("a", "12", 2)
+        assert read_instances(record).sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"training": []}', "an empty data list"),
+        ('{"training": [{"label": "m.png"}]}', "the entry"),
+        ('{"training": [{"image": "absent.png"}]}', "no such file"),
+        ('{"training": [{"image": "a.png", "fold": "first"}]}', "fold 'first'"),
+        ('{"training": [{"image": "a.png"}]}', "1 images without label: a"),
+        ('{"training": ', "no readable JSON"),
+        ('{"other": 1}', "a file ending in '.json'"),
+    ],
+)
+def test_broken_data_lists_are_refused(tmp_path: Path, content: str, words: str) -> None:
+    _image(tmp_path / "a.png")
+    (tmp_path / "list.json").write_text(content)
+    with pytest.raises(InputError, match=words):
+        load_datalist(tmp_path / "list.json")
+
+
+def test_an_unknown_layout_says_what_is_there_and_what_is_known(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        _image(tmp_path / name / "images" / "a.png")
+        _image(tmp_path / name / "images" / "b.png")
+    with pytest.raises(
+        InputError, match=r"found test/, train/; expected one of: .*tissue_images.*images/ \+ masks/.*COCO"
+    ):
+        load_datalist(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="an empty folder"):
+        load_datalist(tmp_path / "empty")
+    with pytest.raises(InputError, match="no such file or folder"):
+        load_datalist(tmp_path / "absent")
+
+
+def test_a_truncated_image_is_named_before_training_starts(pairs: Path) -> None:
+    file = pairs / "images" / "b.png"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"b\.png"):
+        load_datalist(pairs)
+
+
+def test_inference_takes_a_file_a_folder_or_images_within(tmp_path: Path) -> None:
+    _image(tmp_path / "images" / "a.png")
+    _image(tmp_path / "images" / "b.tif")
+    assert _names(images_only(tmp_path)) == ["a", "b"]
+    assert _names(images_only(tmp_path / "images")) == ["a", "b"]
+    [record] = images_only(tmp_path / "images" / "b.tif")
+    assert record["label"] is None
+    assert Path(record["image"]).is_absolute()
+
+
+def test_inference_refuses_what_it_cannot_use(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no image in this folder"):
+        images_only(tmp_path)
+    with pytest.raises(InputError, match="no such file or folder"):
+        images_only(tmp_path / "absent")
+    _image(tmp_path / "a.png")
+    _image(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="several images named a"):
+        images_only(tmp_path)
+
+
+@pytest.mark.data
+def test_real_tissue_images_with_their_outlines(real_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "tissue_images").symlink_to(real_data / "monuseg" / "tissue_images")
+    with zipfile.ZipFile(real_data / "monuseg" / "annotations.zip") as archive:
+        archive.extractall(tmp_path / "annotations")
+    with pytest.warns(UserWarning, match="14 more not annotated"):
+        records = load_datalist(tmp_path)
+    assert len(records) == 13
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        instances = read_instances(records[0])
+    assert instances.shape == (1000, 1000)
+    assert instances.max() > 100
+    # Beside the outlines there are label images for all thirty.
+    assert len(load_datalist(real_data / "monuseg")) == 30
+
+
+@pytest.mark.data
+def test_real_label_images_and_patients(real_data: Path) -> None:
+    records = load_datalist(real_data / "tnbc")
+    assert len(records) == 39
+    assert len({record["group"] for record in records}) == 8
+    assert read_instances(records[0]).max() > 5
