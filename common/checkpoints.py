@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers.state_param_scheduler import StateParamScheduler
 from monai.networks.utils import copy_model_state
 from torch import nn
 
@@ -67,7 +68,16 @@ class RunCheckpoint:
         for key, item in self.state.items():
             item.load_state_dict(content[key])
         engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
+        _wind_schedulers_on(engine)
         logger.info("resumed from %s after epoch %d", self.path, content["epoch"])
+
+
+def _wind_schedulers_on(engine: Engine) -> None:
+    """Ignite's schedulers of engine attributes (the warm-up of a moving average) count their calls, from nought in each
+    process, and no state dict holds the count: without this a resumed run would warm up again."""
+    for handler, *_ in engine._event_handlers[Events.ITERATION_COMPLETED]:
+        if isinstance(handler, StateParamScheduler):
+            handler.event_index = engine.state.iteration
 
 
 class WeightsSaver:

@@ -1,8 +1,12 @@
-"""The one exception for input that a user can mend."""
+"""What is wrong with a user's input: the one exception for it, and the list of what was left out."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 class InputError(ValueError):
@@ -21,3 +25,28 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         # Exceptions cross process borders (loader workers) by their arguments.
         return InputError, (self.path, self.found, self.expected)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that could not be used: its name and what was wrong."""
+
+    name: str
+    reason: str
+
+
+def leave_out(name: str, error: InputError, problems: list[Problem] | None) -> None:
+    """Note that something is left out, so that the rest goes on; without a list to note it in, raise the error."""
+    if problems is None:
+        raise error
+    problems.append(Problem(name, str(error)))
+    logger.error("left out: %s", error)
+
+
+def input_error(error: BaseException | None) -> InputError | None:
+    """The :class:`InputError` behind an exception (MONAI wraps what transforms raise), or None."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .datasets.labels import compact_ids
+
 _PLACES = {"up_left": (0, 0), "up_right": (0, 1), "down_left": (1, 0), "down_right": (1, 1)}
 
 
@@ -66,7 +68,7 @@ def stitch_instances(tiles: Sequence[np.ndarray], positions: Sequence[str]) -> n
             if 2 * n >= max(shown_first[a], shown_second[b]):
                 parent[_root(parent, b)] = _root(parent, a)
     roots = np.array([_root(parent, i) for i in range(highest + 1)])
-    return np.unique(roots[field], return_inverse=True)[1].reshape(field.shape).astype(np.int32)
+    return compact_ids(roots[field])
 
 
 def _root(parent: np.ndarray, index: int) -> int:

@@ -56,14 +56,18 @@ def window_starts(length: int, window: int, overlap: int) -> list[int]:
 
 
 def window_ramps(starts: list[int], window: int) -> list[np.ndarray]:
-    """Weights along one axis: linear ramps where neighbours overlap, so that they sum to one everywhere."""
+    """Weights along one axis: linear ramps where neighbours overlap; they sum to one everywhere."""
     ramps = [np.ones(window, np.float32) for _ in starts]
     for k in range(len(starts) - 1):
         shared = starts[k] + window - starts[k + 1]
         rise = (np.arange(shared, dtype=np.float32) + 0.5) / shared
         ramps[k][window - shared :] *= 1 - rise
         ramps[k + 1][:shared] *= rise
-    return ramps
+    # Evenly spread windows may overlap by more than half of their length: then three meet, and ramps alone exceed one.
+    total = np.zeros(starts[-1] + window, np.float32)
+    for start, ramp in zip(starts, ramps, strict=True):
+        total[start : start + window] += ramp
+    return [ramp / total[start : start + window] for start, ramp in zip(starts, ramps, strict=True)]
 
 
 class TiledInferer(Inferer):
@@ -257,23 +261,25 @@ class SizeAdaptiveInferer(Inferer):
         for scale in (1.0, *self.other_scales):
             probes = self._probes(inputs, scale)
             maps = [self.inferer(probe, network, scale=scale) for probe in probes]
-            diameter = self._found_diameter(maps, self.diameter / scale)
+            whole = len(probes) == 1 and probes[0].shape == inputs.shape
+            diameter = self._found_diameter(maps, self.diameter / scale, cut=not whole)
             if not np.isfinite(diameter):
                 continue
             needed = float(np.clip(self.diameter / diameter, *self.scale_range))
-            whole = len(probes) == 1 and probes[0].shape == inputs.shape
             if whole and 1 / self.tolerance <= needed / scale <= self.tolerance:
                 return scale, diameter, maps[0]
             return needed, diameter, None
         return 1.0, self.diameter, None
 
-    def _found_diameter(self, maps: list[torch.Tensor], expected: float) -> float:
-        areas: list[np.ndarray] = []
+    def _found_diameter(self, maps: list[torch.Tensor], expected: float, cut: bool) -> float:
+        """Median over objects; where probes cut the image, over those within a probe, if there are any."""
+        labels = []
         for part in maps:
             foreground, distance = part[0].cpu().numpy()
-            labels = decode(foreground, distance, expected, self.settings).labels
-            areas.append(np.bincount(labels.ravel())[1:])
-        found = np.concatenate(areas)
+            labels.append(decode(foreground, distance, expected, self.settings).labels)
+        found = np.concatenate([_areas(part, whole_only=cut) for part in labels])
+        if cut and not found.size:
+            found = np.concatenate([_areas(part, whole_only=False) for part in labels])
         return float(2 * np.sqrt(np.median(found) / np.pi)) if found.size else float("nan")
 
     def _probes(self, inputs: torch.Tensor, scale: float) -> list[torch.Tensor]:
@@ -286,3 +292,13 @@ class SizeAdaptiveInferer(Inferer):
         steps = int(np.ceil(np.sqrt(self.probe_windows)))
         starts = [np.unique(np.linspace(0, max(n - side, 0), steps + 2)[1:-1].astype(int)) for n in (rows, columns)]
         return [inputs[..., r : r + side, c : c + side] for r in starts[0] for c in starts[1]]
+
+
+def _areas(labels: np.ndarray, whole_only: bool) -> np.ndarray:
+    """Areas of the objects, on demand without those at the frame."""
+    areas = np.bincount(labels.ravel())
+    if whole_only:
+        areas[labels[[0, -1]]] = 0
+        areas[labels[:, [0, -1]]] = 0
+    areas[0] = 0
+    return areas[areas > 0]

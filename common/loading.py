@@ -5,26 +5,14 @@ MONAI's and torch's loaders end the whole run at the first bad file.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from monai.data.utils import list_data_collate
 
-from .errors import InputError
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that could not be used: its name and what was wrong."""
-
-    name: str
-    reason: str
+from .errors import Problem, input_error, leave_out
 
 
 class ReadAheadLoader:
@@ -65,20 +53,10 @@ class ReadAheadLoader:
                     cause = input_error(error)
                     if cause is None or not self.skip_bad:
                         raise
-                    self.problems.append(Problem(self._name(index), str(cause)))
-                    logger.error("left out: %s", cause)
+                    leave_out(self._name(index), cause, self.problems)
                     continue
                 yield list_data_collate([item])
 
     def _name(self, index: int) -> str:
         data = getattr(self.dataset, "data", None)
         return str(data[index].get("name", index)) if data is not None else str(index)
-
-
-def input_error(error: BaseException | None) -> InputError | None:
-    """The :class:`InputError` behind an exception (MONAI wraps what transforms raise), or None."""
-    while error is not None:
-        if isinstance(error, InputError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

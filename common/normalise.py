@@ -32,8 +32,11 @@ def intensity_range(
     Returns:
         (low, high); high > low also for a constant image.
     """
-    low, high = np.percentile(_subsample(pixels), (low_percentile, high_percentile))
-    return float(low), float(max(high, low + 1e-6 * max(1.0, abs(low)) + 1e-12))
+    sample = _subsample(pixels)
+    low, high = np.percentile(sample, (low_percentile, high_percentile))
+    if high <= low:  # a few small objects on an empty ground: their own grey values must not be cut off
+        high = sample.max()
+    return float(low), float(max(high, low + 1e-6 * abs(low) + 1e-12))
 
 
 def normalise(pixels: np.ndarray) -> np.ndarray:

@@ -22,8 +22,7 @@ from . import __version__
 from .checkpoints import file_hash
 from .datasets.modality import guess_modality
 from .datasets.polygons import instances_to_polygons
-from .errors import InputError
-from .loading import Problem
+from .errors import InputError, Problem
 from .metrics.instances import InstanceScore, score_image
 from .metrics.summary import ImageRow, write_metrics
 from .outputs.files import write_text
@@ -69,6 +68,7 @@ class InstanceResults:
         save_probabilities: write ``<stem>_prob.tif`` (needs ``probability`` in the output).
         submission: write ``submission.csv`` in the Data Science Bowl's run-length format.
         max_pending: images that wait for being written, at most; each is held in memory.
+        problems: what was left out before the run; stands in the summary too.
     """
 
     def __init__(
@@ -81,12 +81,14 @@ class InstanceResults:
         save_probabilities: bool = False,
         submission: bool = True,
         max_pending: int = 3,
+        problems: list[Problem] | None = None,
     ) -> None:
         self.output_dir, self.title, self.object_name = Path(output_dir), title, object_name
         self.weights, self.settings = weights, dict(settings or {})
         self.save_probabilities, self.submission, self.max_pending = save_probabilities, submission, max_pending
         self.written: list[_Written] = []
         self.problems: list[Problem] = []
+        self.earlier = [] if problems is None else problems
         self._pending: deque[tuple[str, Future]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._began, self._network_began = 0.0, 0.0
@@ -165,6 +167,7 @@ class InstanceResults:
             self._take()
         self._close()
         self.problems = [*getattr(getattr(engine, "data_loader", None), "problems", []), *self.problems]
+        self.problems = [*self.earlier, *self.problems]
         wall = time.perf_counter() - self._began
         network = float(getattr(_inferer(engine), "network_seconds", 0.0)) - self._network_began
         seconds = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from .datasets.folds import split, write_datalist
 from .datasets.records import load_datalist
+from .errors import Problem
 
 
 class Split:
@@ -20,6 +21,10 @@ class Split:
         seed: of the assignment to folds.
         modality_table: modalities by image, where the data set's own place does not have them.
         mosaic_table: fields by image, likewise.
+
+    Attributes:
+        training, validation: records.
+        problems: images that were left out because they cannot be used.
     """
 
     def __init__(
@@ -31,7 +36,8 @@ class Split:
         modality_table: str | Path | None = None,
         mosaic_table: str | Path | None = None,
     ) -> None:
-        records = load_datalist(dataset_dir, modality_table, mosaic_table)
+        self.problems: list[Problem] = []
+        records = load_datalist(dataset_dir, modality_table, mosaic_table, problems=self.problems)
         self.training, self.validation = split(records, fold, num_folds, seed)
 
     @property
@@ -43,6 +49,11 @@ class Split:
     def evaluated(self) -> list[dict[str, Any]]:
         """What an evaluation scores: the validation records of a fold, or everything if no fold is asked for."""
         return self.validation or self.training
+
+    def exit(self) -> None:
+        """End the process with status 1 if an image could not be used, so that scripts notice. To be called last."""
+        if self.problems:
+            raise SystemExit(1)
 
     def write(self, path: str | Path) -> Mapping[str, int]:
         """Write the split beside the weights, so that it is known what they have seen."""

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, DistributedSampler
 from tqdm import tqdm
 
 from .datasets.labels import read_instances
-from .errors import InputError
+from .errors import InputError, Problem, leave_out
 from .fields import field_groups, stitch, stitch_instances
 from .images import read_image
 from .normalise import normalise
@@ -25,15 +25,18 @@ from .targets import median_diameter, normalised_distance
 from .warp import Source, WarpSettings, draw_crop, paste_mosaic
 
 
-def load_fields(records: Sequence[dict[str, Any]], progress: bool = True) -> list[Source]:
+def load_fields(
+    records: Sequence[dict[str, Any]], progress: bool = True, problems: list[Problem] | None = None
+) -> list[Source]:
     """Read all training images and their truth, put tiles of one field together, compute the distance maps.
 
     Args:
         records: dicts with ``image``, ``label``, ``modality``, and ``mosaic``, ``mosaic_position`` where known.
         progress: show a bar.
+        problems: fields that cannot be read are noted here and left out; without it the first one raises.
 
     Raises:
-        InputError: no record, or a file that cannot be read.
+        InputError: nothing to train on, or a file that cannot be read.
     """
     if not records:
         raise InputError(
@@ -43,10 +46,15 @@ def load_fields(records: Sequence[dict[str, Any]], progress: bool = True) -> lis
     # network has the other cores.
     cv2.setNumThreads(1)
     groups = field_groups(records)
-    return [
-        _load_field(group)
-        for group in tqdm(groups, desc="reading fields", disable=None if progress else True, leave=False)
-    ]
+    fields = []
+    for group in tqdm(groups, desc="reading fields", disable=None if progress else True, leave=False):
+        try:
+            fields.append(_load_field(group))
+        except InputError as error:
+            leave_out(group[0]["name"], error, problems)
+    if not fields:
+        raise InputError("dataset_dir", "no image that can be read", "images with truth")
+    return fields
 
 
 def _load_field(tiles: Sequence[dict[str, Any]]) -> Source:

@@ -12,9 +12,10 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable
 
 from .augment import augment
+from .blocks import decode_in_blocks
 from .datasets.labels import read_instances
 from .images import read_image
-from .instances import DecodeSettings, decode
+from .instances import DecodeSettings
 from .normalise import normalise
 from .targets import touching_mask
 
@@ -62,7 +63,8 @@ class ReadInstancesd(MapTransform):
                 item.pop(key, None)
                 continue
             shape = tuple(item["source"].shape[-2:]) if "source" in item else None
-            record = {**{str(k): v for k, v in item.items()}, "image": item.get("path", item.get("image"))}
+            known = {str(k): v for k, v in item.items()}
+            record = {**known, "image": item.get("path", item.get("image")), "label": item[key]}
             item[key] = torch.from_numpy(read_instances(record, shape))[None]
         return item
 
@@ -142,7 +144,7 @@ class InstancesFromMapsd(MapTransform):
             began = time.perf_counter()
             diameter = float(getattr(item[key], "meta", {}).get("object_diameter", self.diameter))
             foreground, distance = np.asarray(item[key].detach().cpu(), np.float32)
-            found = decode(foreground, distance, diameter, self.settings)
+            found = decode_in_blocks(foreground, distance, diameter, self.settings)
             item[key] = torch.from_numpy(found.labels)[None]
             item["confidence"] = found.confidence
             item["object_diameter"] = diameter

@@ -136,9 +136,9 @@ def test_cost_follows_the_objects_not_their_number_times_the_image() -> None:
     rows, columns = np.mgrid[:2000, :2000]
     tiles = (rows // 32) * 63 + columns // 32 + 1
     labels = np.where((rows % 32 - 16) ** 2 + (columns % 32 - 16) ** 2 < 150, tiles, 0).astype(np.int32)
-    start = time.perf_counter()
+    start = time.thread_time()
     polygons = instances_to_polygons(labels)
-    elapsed = time.perf_counter() - start
+    elapsed = time.thread_time() - start
     assert len(polygons) > 3900
     # 0.15 s alone on one core; looking at the whole image once per object takes minutes.
     assert elapsed < 3

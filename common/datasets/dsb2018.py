@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, Problem, leave_out
 from ..images import is_image_name
 from .tables import read_table
 
@@ -33,7 +33,11 @@ def matches(folder: Path) -> bool:
 
 
 def records(
-    folder: Path, modality_table: Path | None = None, mosaic_table: Path | None = None, need_labels: bool = True
+    folder: Path,
+    modality_table: Path | None = None,
+    mosaic_table: Path | None = None,
+    need_labels: bool = True,
+    problems: list[Problem] | None = None,
 ) -> list[dict[str, Any]]:
     """One record per image, sorted by name; ``label`` is the sorted list of its binary masks.
 
@@ -41,7 +45,8 @@ def records(
     ``mosaic_position`` are kept where known; ``modality`` is left out where no table tells it.
 
     Raises:
-        InputError: a folder without its image or (``need_labels``) without masks, a table that cannot be used.
+        InputError: a table that cannot be used, or a folder without its image or (``need_labels``) without masks (noted
+            in ``problems`` and left out, if given).
     """
     root = _root(folder)
     modalities = _read_modalities(modality_table or _beside(root, "classes.csv"))
@@ -50,7 +55,11 @@ def records(
     for entry in sorted(root.iterdir()):
         if entry.name.startswith(".") or not ((entry / "images").is_dir() or (entry / "masks").is_dir()):
             continue
-        record = _record(entry, need_labels)
+        try:
+            record = _record(entry, need_labels)
+        except InputError as error:
+            leave_out(entry.name, error, problems)
+            continue
         if entry.name in modalities:
             record["modality"] = modalities[entry.name]
         found.append({**record, **mosaics.get(entry.name, {})})

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, Problem, leave_out
 from ..images import is_image_name, list_images
 from .tables import read_patients
 
@@ -24,22 +24,23 @@ def matches(folder: Path) -> bool:
     return (folder / "images").is_dir() and (folder / "masks").is_dir()
 
 
-def records(folder: Path, need_labels: bool = True) -> list[dict[str, Any]]:
+def records(folder: Path, need_labels: bool = True, problems: list[Problem] | None = None) -> list[dict[str, Any]]:
     """One record per image, sorted by name; ``group`` is the patient where ``patients.csv`` tells it, else the image.
 
     Raises:
         InputError: two images or masks of one stem, images that ``patients.csv`` lacks, and with ``need_labels`` a mask
-            without its image or an image without its mask.
+            without its image or an image without its mask (these are noted in ``problems`` and left out, if given).
     """
     images = by_stem(list_images(folder / "images"))
     masks = _masks(folder / "masks")
     if need_labels:
-        refuse_alone(folder / "images", images, masks, "image", "mask")
-        refuse_alone(folder / "masks", masks, images, "mask", "image")
+        refuse_alone(folder / "images", images, masks, "image", "mask", problems)
+        refuse_alone(folder / "masks", masks, images, "mask", "image", problems)
     patients = read_patients(folder, list(images))
     return [
         {"name": stem, "image": str(image), "label": masks.get(stem), "group": patients.get(stem, stem)}
         for stem, image in images.items()
+        if stem in masks or not need_labels
     ]
 
 
@@ -53,15 +54,24 @@ def by_stem(files: Iterable[Path]) -> dict[str, Path]:
     return {file.stem: file for file in files}
 
 
-def refuse_alone(folder: Path, names: Iterable[str], partners: Iterable[str], kind: str, partner: str) -> None:
-    """Raise InputError with the first of the names that have no partner."""
+def refuse_alone(
+    folder: Path,
+    names: Iterable[str],
+    partners: Iterable[str],
+    kind: str,
+    partner: str,
+    problems: list[Problem] | None = None,
+) -> None:
+    """Raise InputError with the first of the names that have no partner, or note each of them in ``problems``."""
     alone = sorted(set(names) - set(partners))
     if alone:
         plural = "s" if len(alone) > 1 else ""
         listed = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
-        raise InputError(
-            folder, f"{len(alone)} {kind}{plural} without {partner}: {listed}", f"{kind} and {partner} of one name"
-        )
+        expected = f"{kind} and {partner} of one name"
+        if problems is None:
+            raise InputError(folder, f"{len(alone)} {kind}{plural} without {partner}: {listed}", expected)
+        for name in alone:
+            leave_out(name, InputError(folder / name, f"{kind} without {partner}", expected), problems)
 
 
 def _masks(folder: Path) -> dict[str, str | list[str]]:

@@ -15,7 +15,7 @@ import defusedxml.ElementTree as SafeElementTree
 import numpy as np
 from defusedxml.common import DefusedXmlException
 
-from ..errors import InputError
+from ..errors import InputError, Problem
 from ..images import is_image_name, list_images
 from .folders import by_stem, refuse_alone
 from .tables import read_patients
@@ -35,13 +35,13 @@ def matches(folder: Path) -> bool:
     return any(file.stem in stems and is_image_name(file) for file in (folder.iterdir() if stems else ()))
 
 
-def records(folder: Path, need_labels: bool = True) -> list[dict[str, Any]]:
+def records(folder: Path, need_labels: bool = True, problems: list[Problem] | None = None) -> list[dict[str, Any]]:
     """One record per image, sorted by name; ``label`` is the XML file, ``group`` the patient of a TCGA barcode.
 
     With ``need_labels`` images that nobody has annotated are left out with a warning.
 
     Raises:
-        InputError: an annotation without its image, or no annotated image at all.
+        InputError: no annotated image at all, or an annotation without its image (noted in ``problems``, if given).
     """
     images = by_stem(list_images(_first(folder, _IMAGE_FOLDERS) or folder))
     labels = _labels(folder)
@@ -49,7 +49,7 @@ def records(folder: Path, need_labels: bool = True) -> list[dict[str, Any]]:
         where = _first(folder, _XML_FOLDERS) or folder
         if not labels:
             raise InputError(where, "no annotation", "annotations/<image name>.xml for the images in tissue_images/")
-        refuse_alone(where, labels, images, "annotation", "image")
+        refuse_alone(where, labels, images, "annotation", "image", problems)
         _warn_unlabelled(where, sorted(images.keys() - labels.keys()))
     patients = read_patients(folder, list(images))
     return [
@@ -61,6 +61,10 @@ def records(folder: Path, need_labels: bool = True) -> list[dict[str, Any]]:
 
 def read_polygons(path: str | Path) -> list[np.ndarray]:
     """Outlines of an ImageScope file, each (vertices, 2) float64 x y in pixels from the image's top left corner.
+
+    The file's X and Y are taken for the middle of the pixel that was clicked, hence half a pixel is added. So do the
+    instance maps published with MoNuSeg: on the 13 images with both, the foregrounds agree with Dice 0.99 (without the
+    half pixel 0.96).
 
     Regions of fewer than three vertices (rulers, pins) and negative regions are left out with a warning.
 
@@ -94,7 +98,7 @@ def _vertices(region: Any, name: str, path: Path) -> np.ndarray:
         pairs = [(float(vertex.attrib["X"]), float(vertex.attrib["Y"])) for vertex in region.iter("Vertex")]
     except (KeyError, ValueError) as error:
         raise InputError(path, f"a vertex without numbers X and Y in region {name}", _EXPECTED) from error
-    vertices = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    vertices = np.array(pairs, dtype=np.float64).reshape(-1, 2) + 0.5
     if not np.isfinite(vertices).all():
         raise InputError(path, f"a vertex that is not finite in region {name}", _EXPECTED)
     return vertices

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, Problem, leave_out
 from ..images import list_images, read_image
 from . import coco, datalist, dsb2018, folders, imagescope
 from .modality import guess_modality
@@ -25,6 +25,7 @@ def load_datalist(
     modality_table: str | Path | None = None,
     mosaic_table: str | Path | None = None,
     need_labels: bool = True,
+    problems: list[Problem] | None = None,
 ) -> list[dict[str, Any]]:
     """Records of all images, in the order of their names.
 
@@ -33,6 +34,7 @@ def load_datalist(
         modality_table: ``classes.csv`` of the Data Science Bowl layout, if it does not lie in the folder or beside it.
         mosaic_table: likewise ``mosaics.csv``.
         need_labels: every image must have its truth.
+        problems: images that cannot be used are noted here and left out; without it the first one raises.
 
     Returns:
         Per image ``name`` (its stem, unique), ``image`` (absolute path), ``label`` (what :func:`.labels.read_instances`
@@ -43,14 +45,22 @@ def load_datalist(
         InputError: an unknown layout, or what the layout's own reader finds wrong.
     """
     path = _existing(dataset_dir)
-    found = _layout_records(path, _table(modality_table), _table(mosaic_table), need_labels)
+    found = _layout_records(path, _table(modality_table), _table(mosaic_table), need_labels, problems)
     if found is None:
         raise InputError(path, _contents(path), "one of: " + "; ".join(_LAYOUTS))
     _check(found, path, need_labels)
-    for record in found:
-        if not record.get("modality"):
+    return [record for record in found if _has_modality(record, problems)]
+
+
+def _has_modality(record: dict[str, Any], problems: list[Problem] | None) -> bool:
+    """Guess the modality where no table told it; false if the image cannot be read."""
+    if not record.get("modality"):
+        try:
             record["modality"] = guess_modality(read_image(record["image"]).pixels)
-    return found
+        except InputError as error:
+            leave_out(record["name"], error, problems)
+            return False
+    return True
 
 
 def images_only(path: str | Path) -> list[dict[str, Any]]:
@@ -73,15 +83,19 @@ def images_only(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _layout_records(
-    path: Path, modality_table: Path | None, mosaic_table: Path | None, need_labels: bool
+    path: Path,
+    modality_table: Path | None,
+    mosaic_table: Path | None,
+    need_labels: bool,
+    problems: list[Problem] | None = None,
 ) -> list[dict[str, Any]] | None:
     if path.is_dir():
         if dsb2018.matches(path):
-            return dsb2018.records(path, modality_table, mosaic_table, need_labels)
+            return dsb2018.records(path, modality_table, mosaic_table, need_labels, problems)
         if imagescope.matches(path):
-            return imagescope.records(path, need_labels)
+            return imagescope.records(path, need_labels, problems)
         if folders.matches(path):
-            return folders.records(path, need_labels)
+            return folders.records(path, need_labels, problems)
     if coco.matches(path):
         return coco.records(path)
     if datalist.matches(path):

@@ -1,0 +1,222 @@
+"""Configs of every bundle: they parse, name what exists, and training, evaluation and inference do the same to an image."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser, ReferenceResolver
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))
+# What is run with what. An overlay is never run alone.
+RUNS = (("train.json",), ("inference.json",), ("train.json", "evaluate.json"), ("train.json", "multi_gpu_train.json"))
+# Arguments that change how fast an image is done, never what comes out.
+SPEED = {"batch_size", "workers", "num_workers", "ahead"}
+# Handlers that write or print: with several processes, only the first may.
+SPEAKING = ("StatsHandler", "ProgressHandler", "WeightsSaver", "CheckpointSaver")
+
+pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+
+
+def read(bundle: Path, *names: str) -> ConfigParser:
+    """Config files merged as ``monai.bundle run`` does it."""
+    parser = ConfigParser()
+    parser.read_config([bundle / "configs" / name for name in names])
+    return parser
+
+
+def strings(node: Any) -> Iterator[str]:
+    """All strings among the values of a config."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, (dict, list)):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from strings(value)
+
+
+def expanded(config: ConfigParser, node: Any) -> Any:
+    """A part of a config with its references replaced by what they stand for and arguments of speed left out."""
+    if isinstance(node, dict):
+        return {key: expanded(config, value) for key, value in node.items() if key not in SPEED}
+    if isinstance(node, list):
+        return [expanded(config, value) for value in node]
+    if isinstance(node, str) and node.startswith("@"):
+        return expanded(config, config[node[1:]])
+    return node
+
+
+def targets(transforms: list[dict[str, Any]]) -> list[str]:
+    return [transform["_target_"].rsplit(".", 1)[-1] for transform in transforms]
+
+
+@pytest.mark.parametrize("names", RUNS, ids="+".join)
+def test_every_reference_names_an_id_that_exists(bundle: Path, names: tuple[str, ...]) -> None:
+    parser = read(bundle, *names)
+    parser.parse()
+    for text in strings(parser.get()):
+        for reference in ReferenceResolver.match_refs_pattern(text):
+            assert reference in parser, f"{reference} in {text!r}"
+
+
+@pytest.mark.parametrize("names", RUNS, ids="+".join)
+def test_run_begins_with_the_check_of_overrides(bundle: Path, names: tuple[str, ...]) -> None:
+    first = read(bundle, *names)["run"][0]
+    assert first == {"_target_": "scripts.common.overrides.check_overrides"}
+
+
+def test_every_target_resolves_with_the_bundle_on_the_path(bundle: Path, tmp_path: Path) -> None:
+    names = {
+        node["_target_"]
+        for path in (bundle / "configs").glob("*.json")
+        for node in dictionaries(json.loads(path.read_text()))
+        if "_target_" in node
+    }
+    script = """
+import sys
+from pydoc import locate
+from monai.bundle.config_item import ComponentLocator
+locator = ComponentLocator()
+for name in sys.argv[1:]:
+    module = "" if "." in name else locator.get_component_module_name(name)
+    module = module[0] if isinstance(module, list) else module
+    if module is None or locate(f"{module}.{name}" if module else name) is None:
+        print(name)
+"""
+    # In a process of its own: every bundle has a package named scripts.
+    found = subprocess.run(
+        [sys.executable, "-c", script, *sorted(names)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(bundle)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(names) > 10
+    assert found.stdout.split() == []
+
+
+def dictionaries(node: Any) -> Iterator[dict[str, Any]]:
+    """All dictionaries of a config, the outermost first."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, (dict, list)):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from dictionaries(value)
+
+
+def test_no_config_imports_the_bundles_scripts(bundle: Path) -> None:
+    for path in (bundle / "configs").glob("*.json"):
+        assert not [text for text in strings(json.loads(path.read_text())) if re.match(r"\$\s*import\s+scripts", text)]
+
+
+def test_networks_of_training_and_inference_are_equal(bundle: Path) -> None:
+    assert read(bundle, "train.json")["network_def"] == read(bundle, "inference.json")["network_def"]
+
+
+def test_an_image_is_prepared_equally_in_validation_and_inference(bundle: Path) -> None:
+    train, inference = read(bundle, "train.json"), read(bundle, "inference.json")
+    steps = [
+        [step for step in expanded(config, config[f"{part}preprocessing"])["transforms"] if step["keys"] != "label"]
+        for config, part in ((train, "validate#"), (inference, ""))
+    ]
+    assert steps[0]
+    assert steps[0] == steps[1]
+
+
+def test_maps_become_results_equally_in_validation_and_inference(bundle: Path) -> None:
+    train, inference = read(bundle, "train.json"), read(bundle, "inference.json")
+    validated = expanded(train, train["validate#postprocessing"])["transforms"]
+    inferred = expanded(inference, inference["postprocessing"])["transforms"]
+    assert targets(validated)[-1:] == ["Foregroundd"], "masks for Dice come last, from finished instances"
+    assert validated[:-1] == inferred[: len(validated) - 1]
+    assert len(validated) > 1
+
+
+def test_inferers_of_validation_and_inference_are_equal(bundle: Path) -> None:
+    train, inference = read(bundle, "train.json"), read(bundle, "inference.json")
+    assert expanded(train, train["validate#inferer"]) == expanded(inference, inference["inferer"])
+
+
+def test_evaluation_changes_nothing_of_how_an_image_is_done(bundle: Path) -> None:
+    train, evaluate = read(bundle, "train.json"), read(bundle, "train.json", "evaluate.json")
+    for part in ("network_def", "validate#preprocessing", "validate#inferer", "validate#postprocessing"):
+        assert expanded(train, train[part]) == expanded(evaluate, evaluate[part])
+
+
+@pytest.mark.parametrize("overlay", ["evaluate.json", "multi_gpu_train.json"])
+def test_an_overlay_changes_only_what_the_training_config_has(bundle: Path, overlay: str) -> None:
+    train = read(bundle, "train.json")
+    for key in json.loads((bundle / "configs" / overlay).read_text()):
+        parent, _, name = key.removeprefix("+").rpartition("#")
+        if parent:
+            assert name in train[parent] or "_target_" in train[parent], f"{key} is no argument of any component"
+
+
+def test_with_several_processes_only_the_first_writes_and_prints(bundle: Path) -> None:
+    config = read(bundle, "train.json", "multi_gpu_train.json")
+    for handler in [*config["train#handlers"], *config["validate#handlers"]]:
+        speaks = handler["_target_"].rsplit(".", 1)[-1] in SPEAKING
+        assert handler.get("_disabled_") == ("@is_not_rank0" if speaks else None), handler["_target_"]
+    assert [step for step in config["run"] if "split.write" in str(step)] == [
+        "$@is_not_rank0 or @split.write(@ckpt_dir + '/split.json')"
+    ]
+
+
+def test_several_processes_do_the_steps_of_one(bundle: Path) -> None:
+    one, several = read(bundle, "train.json")["run"], read(bundle, "train.json", "multi_gpu_train.json")["run"]
+    plain = [str(step).replace("$@is_not_rank0 or ", "$") for step in several]
+    assert [step for step in plain if "logger" not in step] == [str(step) for step in one]
+
+
+def test_metadata_fits_the_official_schema(bundle: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    default = REPOSITORY.parent / "shared" / "meta_schema_20240725.json"
+    schema = Path(os.environ.get("MEDBUNDLES_SCHEMA", default))
+    if not schema.is_file():
+        pytest.skip(f"the schema is not at {schema} (set MEDBUNDLES_SCHEMA)")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    errors = jsonschema.Draft201909Validator(json.loads(schema.read_text())).iter_errors(metadata)
+    assert [error.message for error in errors] == []
+
+
+def test_metadata_pins_the_versions_that_are_tested(bundle: Path) -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if "==" in line)
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    pinned = {
+        "monai": metadata["monai_version"],
+        "torch": metadata["pytorch_version"],
+        "numpy": metadata["numpy_version"],
+        **metadata["required_packages_version"],
+    }
+    assert pinned == {name: tested.get(name) for name in pinned}
+
+
+def test_metadata_pins_every_package_that_the_collection_needs(bundle: Path) -> None:
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    block = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    assert block is not None
+    needed = set(re.findall(r'"([\w-]+)', block[1])) - {"monai", "torch", "numpy"}
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert needed
+    assert needed <= set(metadata["required_packages_version"])
+
+
+def test_metadata_says_what_the_network_takes_and_gives(bundle: Path) -> None:
+    network = read(bundle, "inference.json")["network_def"]
+    data = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]
+    for tensor, key in ((data["inputs"]["image"], "in_channels"), (data["outputs"]["pred"], "out_channels")):
+        assert tensor["num_channels"] == network[key] == len(tensor["channel_def"])
+
+
+def test_the_bundles_own_scripts_package_is_not_shadowed(bundle: Path) -> None:
+    assert (bundle / "scripts" / "__init__.py").is_file()
+    assert not (REPOSITORY / "scripts" / "__init__.py").exists(), "it would shadow every bundle's scripts package"

@@ -1,0 +1,284 @@
+"""The inference engine: tiles equal the whole, sizes and axes are kept, objects of any size are found."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor, decollate_batch
+from torch import nn
+
+from common.inferers import AutocastInferer, SizeAdaptiveInferer, TiledInferer, window_ramps, window_starts
+from common.instances import decode
+from common.targets import normalised_distance
+
+
+class Logit(nn.Module):
+    """Pointwise network: after the sigmoid its maps are the first two channels of the image. Notes what it was shown."""
+
+    def __init__(self, smallest: int = 1) -> None:
+        super().__init__()
+        self.smallest = smallest
+        self.shown: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shown.append(tuple(images.shape))
+        if images.shape[-1] < self.smallest:
+            return torch.full_like(images[:, :2], -9.0)
+        return torch.logit(images[:, :2].clamp(0.002, 0.998))
+
+
+def small_field_network(side: int = 3) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Conv2d(3, 2, side, padding=side // 2).eval()
+
+
+def picture(rows: int, columns: int, seed: int = 0, batch: int = 1) -> torch.Tensor:
+    return torch.from_numpy(
+        np.random.default_rng(seed).uniform(0.01, 0.99, (batch, 3, rows, columns)).astype(np.float32)
+    )
+
+
+def discs(rows: int, columns: int, diameter: int, gap: float = 1.6) -> tuple[torch.Tensor, int]:
+    """An image whose first channels are the foreground and the distance of discs on a grid, and their number."""
+    labels = np.zeros((rows, columns), np.int32)
+    step = int(diameter * gap)
+    for row in range(step // 2, rows - diameter // 2, step):
+        for column in range(step // 2, columns - diameter // 2, step):
+            cv2.circle(labels, (column, row), diameter // 2, int(labels.max()) + 1, -1)
+    maps = [(labels > 0).astype(np.float32), normalised_distance(labels), np.zeros_like(labels, np.float32)]
+    return torch.from_numpy(np.stack(maps))[None], int(labels.max())
+
+
+# windows
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap"), [(1, 0), (3, 0), (4, 1), (32, 0), (32, 7), (32, 15), (64, 31), (512, 96)]
+)
+def test_windows_cover_everything_and_share_what_was_asked(window: int, overlap: int) -> None:
+    for length in [*range(1, 6 * window, max(1, window // 13)), 2 * window - overlap, 2 * window - 1, 2 * window]:
+        starts = window_starts(length, window, overlap)
+        size = min(window, length)
+        assert starts[0] == 0
+        assert starts[-1] + size == length
+        assert all(after - before <= window - overlap for before, after in zip(starts, starts[1:], strict=False))
+        assert starts == sorted(set(starts))
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap"), [(1, 0), (3, 0), (4, 1), (32, 0), (32, 7), (32, 15), (64, 31), (512, 96)]
+)
+def test_ramps_sum_to_one_at_every_length(window: int, overlap: int) -> None:
+    for length in [*range(1, 6 * window, max(1, window // 13)), 2 * window - overlap + 1, 2 * window - 1, 2 * window]:
+        size = min(window, length)
+        starts = window_starts(length, size, min(overlap, max(size // 2 - 1, 0)))
+        total = np.zeros(length)
+        for start, ramp in zip(starts, window_ramps(starts, size), strict=True):
+            assert ramp.shape == (size,)
+            assert ramp.dtype == np.float32
+            assert (ramp >= 0).all()
+            total[start : start + size] += ramp
+        np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+# the tiled engine
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 160), (250, 70), (129, 65), (33, 300), (127, 120)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_tiled_equals_whole_for_a_pointwise_network(size: tuple[int, int], batch_size: int) -> None:
+    image = picture(*size)
+    inferer = TiledInferer(patch_size=64, overlap=24, batch_size=batch_size, amp=False)
+    network = Logit()
+    found = inferer(image, network)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, image[:, :2].clamp(0.002, 0.998), atol=1e-5, rtol=0)
+    assert max(shape[0] for shape in network.shown) <= batch_size
+    assert all(max(shape[2:]) <= 64 for shape in network.shown)
+
+
+@pytest.mark.parametrize("size", [(128, 192), (224, 96)])
+def test_tiled_equals_whole_for_a_small_receptive_field(size: tuple[int, int]) -> None:
+    image, network = picture(*size), small_field_network()
+    whole = TiledInferer(patch_size=256, amp=False)(image, network)
+    with torch.no_grad():
+        torch.testing.assert_close(whole, network(image).sigmoid(), atol=1e-5, rtol=0)
+    tiled = TiledInferer(patch_size=64, overlap=24, amp=False)(image, network)
+    # The rim of a window lacks its neighbours: it counts by half a step of the ramp.
+    assert (tiled - whole).abs().max() < 0.5 / 24
+    assert ((tiled - whole).abs() > 1e-5).float().mean() < 0.1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 3), (33, 70)])
+@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 0.3, 1.7])
+def test_images_below_the_divisor_keep_their_size(size: tuple[int, int], tta: bool, scale: float) -> None:
+    network = Logit()
+    found = TiledInferer(patch_size=64, overlap=16, tta=tta, amp=False)(picture(*size), network, scale=scale)
+    assert found.shape == (1, 2, *size)
+    assert torch.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (found <= 1 + 1e-5).all()
+    assert all(rows % 32 == 0 and columns % 32 == 0 for _, _, rows, columns in network.shown)
+
+
+def test_rows_and_columns_are_not_swapped() -> None:
+    image = torch.zeros(1, 3, 40, 150)
+    image[0, 0, 5:10, 100:140] = 1
+    for tta in (False, True):
+        found = TiledInferer(patch_size=64, overlap=16, tta=tta, amp=False)(image, Logit())
+        assert torch.equal(found[0, 0] > 0.5, image[0, 0] > 0.5)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.77, 2.0])
+@pytest.mark.parametrize("size", [(60, 90), (150, 41)])
+def test_a_smooth_image_survives_rescaling(scale: float, size: tuple[int, int]) -> None:
+    rows, columns = np.indices(size)
+    smooth = 0.5 + 0.2 * np.sin(rows / 17) + 0.2 * np.cos(columns / 23)
+    image = torch.from_numpy(np.stack([smooth] * 3).astype(np.float32))[None]
+    network = Logit()
+    found = TiledInferer(patch_size=64, overlap=16, amp=False)(image, network, scale=scale)
+    assert (found - image[:, :2]).abs().max() < 0.04
+    assert all(max(shape[2:]) <= 64 for shape in network.shown)
+
+
+@pytest.mark.parametrize("quarter_turns", [False, True])
+def test_averaging_over_flips_changes_nothing_for_a_pointwise_network(quarter_turns: bool) -> None:
+    image, network = picture(70, 110), Logit()
+    inferer = TiledInferer(patch_size=64, overlap=16, amp=False, tta=True, quarter_turns=quarter_turns)
+    torch.testing.assert_close(inferer(image, network), image[:, :2].clamp(0.002, 0.998), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("quarter_turns", [False, True])
+def test_averaging_is_the_mean_over_the_symmetries_of_the_square(quarter_turns: bool) -> None:
+    image, network = picture(64, 96), small_field_network(5)
+    inferer = TiledInferer(patch_size=96, overlap=16, amp=False, tta=True, quarter_turns=quarter_turns)
+    views = []
+    with torch.no_grad():
+        for turns in range(4):
+            for flip in (False, True):
+                view = torch.rot90(image.flip(-1) if flip else image, turns, (-2, -1))
+                back = torch.rot90(network(view).sigmoid(), -turns, (-2, -1))
+                if quarter_turns or turns % 2 == 0:
+                    views.append(back.flip(-1) if flip else back)
+    torch.testing.assert_close(inferer(image, network), torch.stack(views).mean(0), atol=1e-5, rtol=0)
+
+
+def test_images_of_a_batch_do_not_mix() -> None:
+    images = picture(80, 90, batch=3)
+    inferer = TiledInferer(patch_size=64, overlap=16, amp=False)
+    together = inferer(images, small_field_network())
+    for item in range(3):
+        torch.testing.assert_close(together[item : item + 1], inferer(images[item : item + 1], small_field_network()))
+
+
+def test_the_input_is_left_as_it_was_and_time_is_counted() -> None:
+    image = picture(70, 70)
+    before = image.clone()
+    inferer = TiledInferer(patch_size=64, overlap=16, amp=False)
+    inferer(image, small_field_network())
+    first = inferer.network_seconds
+    inferer(image, small_field_network())
+    assert torch.equal(image, before)
+    assert 0 < first < inferer.network_seconds
+
+
+@pytest.mark.parametrize(
+    "options", [{"patch_size": 100}, {"patch_size": 64, "overlap": 32}, {"patch_size": 64, "overlap": -1}]
+)
+def test_unfit_windows_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="patch_size"):
+        TiledInferer(**options)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_the_plain_inferer_gives_single_precision_logits(amp: bool) -> None:
+    image, network = picture(32, 40, batch=2), small_field_network()
+    found = AutocastInferer(amp)(image, network)
+    assert found.dtype == torch.float32
+    assert found.requires_grad  # training goes through it
+    torch.testing.assert_close(found, network(image), atol=0.02 if amp else 1e-6, rtol=0)
+
+
+# the size of the objects
+
+
+def adaptive(**options: object) -> SizeAdaptiveInferer:
+    return SizeAdaptiveInferer(TiledInferer(patch_size=128, overlap=32, amp=False), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("size", "diameter"),
+    [((150, 190), 12), ((150, 190), 24), ((150, 190), 48), ((200, 250), 80), ((300, 270), 12), ((300, 270), 40)],
+)  # the last two are probed by parts
+def test_objects_are_shown_to_the_network_at_their_size_in_training(size: tuple[int, int], diameter: int) -> None:
+    image, count = discs(*size, diameter)
+    result = adaptive()(image, Logit())
+    assert isinstance(result, MetaTensor)
+    assert result.shape == (1, 2, *size)
+    found = decollate_batch(result)[0]
+    assert float(found.meta["object_diameter"]) == pytest.approx(diameter, rel=0.12)
+    assert float(found.meta["network_scale"]) == pytest.approx(24 / diameter, rel=0.15)
+    foreground, distance = found.numpy()
+    decoded = decode(foreground, distance, float(found.meta["object_diameter"]), adaptive().settings)
+    assert len(decoded.confidence) == count
+    disagreement = ((foreground > 0.5) != (image[0, 0].numpy() > 0.5)).mean()
+    assert disagreement < 0.05
+
+
+def test_objects_of_about_the_right_size_need_one_pass() -> None:
+    network = Logit()
+    image, _ = discs(120, 120, 25)
+    result = adaptive()(image, network)
+    assert len(network.shown) == 1
+    assert float(result.meta["network_scale"]) == 1.0
+    torch.testing.assert_close(result.as_tensor(), image[:, :2].clamp(0.002, 0.998), atol=1e-5, rtol=0)
+
+
+def test_where_nothing_is_found_other_scales_are_tried() -> None:
+    network = Logit(smallest=192)  # blind to the image at its own scale
+    image, _ = discs(100, 100, 12)
+    inferer = SizeAdaptiveInferer(TiledInferer(patch_size=256, overlap=32, amp=False))
+    result = inferer(image, network)
+    assert float(result.meta["network_scale"]) == pytest.approx(2.0, rel=0.15)
+    assert float(result.meta["object_diameter"]) == pytest.approx(12, rel=0.12)
+    assert (result[0, 0] > 0.5).any()
+
+
+@pytest.mark.parametrize("size", [(90, 60), (400, 300), (1, 1)])
+def test_an_empty_image_gives_empty_maps_at_its_own_scale(size: tuple[int, int]) -> None:
+    result = adaptive(diameter=30.0)(torch.zeros(1, 3, *size), Logit())
+    assert result.shape == (1, 2, *size)
+    assert not (result > 0.5).any()
+    assert float(result.meta["network_scale"]) == 1.0
+    assert float(result.meta["object_diameter"]) == 30.0
+
+
+def test_the_scale_stays_in_its_range() -> None:
+    image, _ = discs(200, 200, 100)
+    result = adaptive(scale_range=(0.5, 2.0))(image, Logit())
+    assert float(result.meta["network_scale"]) == 0.5
+    assert float(result.meta["object_diameter"]) == pytest.approx(100, rel=0.1)
+
+
+def test_large_images_are_probed_in_few_places() -> None:
+    network = Logit()
+    image, _ = discs(600, 700, 24)
+    adaptive()._estimate(image, network)
+    assert network.shown == [(1, 3, 128, 128)] * 4
+
+
+def test_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="one image at a time"):
+        adaptive()(torch.zeros(2, 3, 32, 32), Logit())
+
+
+def test_metadata_of_the_input_does_no_harm() -> None:
+    image, _ = discs(120, 100, 24)
+    plain = adaptive()(image, Logit())
+    carried = adaptive()(MetaTensor(image, meta={"name": "a"}), Logit())
+    torch.testing.assert_close(plain.as_tensor(), carried.as_tensor())
+    tiled = TiledInferer(patch_size=64, overlap=16, amp=False)(MetaTensor(image), Logit())
+    torch.testing.assert_close(torch.as_tensor(tiled), plain.as_tensor(), atol=1e-5, rtol=0)

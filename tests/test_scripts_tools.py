@@ -1,0 +1,252 @@
+"""The command line tools: what they write, what they refuse, and that nothing generic reaches site-packages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.datasets.labels import read_instances
+from common.datasets.records import images_only, load_datalist
+from common.images import read_image
+from common.targets import median_diameter
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCRIPTS = REPOSITORY / "scripts"
+BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))
+
+
+def tool(name: str, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a tool as a user does, from another folder."""
+    command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def write(path: Path, text: str = "{}") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle in name only, with all that must not be exported."""
+    folder = tmp_path / "own" / "some_bundle"
+    for name in ("configs/metadata.json", "configs/train.json", "scripts/__init__.py", "docs/README.md", "LICENSE"):
+        write(folder / name)
+    write(folder / "models" / "model.pt", "weights")
+    for name in ("runs/fold0/model.pt", "eval/summary.json", "scripts/__pycache__/x.pyc", ".cache/y", "a.partial.pt"):
+        write(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["export_bundle.py", "check_bundle.py", "make_demo_data.py"])
+def test_help_shows_examples(name: str) -> None:
+    shown = tool(name, "--help")
+    assert shown.returncode == 0
+    assert f"python scripts/{name} " in shown.stdout
+
+
+def test_export_holds_the_bundle_and_the_shared_package_and_nothing_else(bundle: Path, tmp_path: Path) -> None:
+    done = tool("export_bundle.py", "some_bundle", tmp_path / "out", cwd=bundle.parent)
+    assert done.returncode == 0, done.stderr
+    copy = tmp_path / "out" / "some_bundle"
+    files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    shared = {name for name in files if name.startswith("scripts/common/")}
+    assert files - shared == {
+        "LICENSE",
+        "configs/metadata.json",
+        "configs/train.json",
+        "docs/README.md",
+        "models/model.pt",
+        "scripts/__init__.py",
+    }
+    own = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "common").rglob("*.py")}
+    assert shared == {f"scripts/{name}" for name in own}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["some_bundle"]
+    assert f"--bundle_root {copy}" in done.stdout
+    assert "MB" in done.stdout
+
+
+def test_export_replaces_an_earlier_copy_only_when_forced(bundle: Path, tmp_path: Path) -> None:
+    tool("export_bundle.py", bundle, tmp_path / "out")
+    left = tmp_path / "out" / "some_bundle" / "left.txt"
+    write(left)
+    refused = tool("export_bundle.py", bundle, tmp_path / "out")
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr
+    assert left.exists()
+    assert tool("export_bundle.py", bundle, tmp_path / "out", "--force").returncode == 0
+    assert not left.exists()
+
+
+def test_export_never_replaces_what_is_no_bundle(bundle: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "out" / "some_bundle" / "thesis.txt"
+    write(precious)
+    assert tool("export_bundle.py", bundle, tmp_path / "out", "--force").returncode == 1
+    assert precious.exists()
+
+
+@pytest.mark.parametrize("place", ["own", "own/some_bundle", "own/some_bundle/models"])
+def test_export_never_writes_over_the_bundle_itself(bundle: Path, tmp_path: Path, place: str) -> None:
+    before = sorted(bundle.parent.rglob("*"))
+    assert tool("export_bundle.py", bundle, tmp_path / place, "--force").returncode == 1
+    assert sorted(bundle.parent.rglob("*")) == before
+
+
+def test_export_refuses_files_too_large_for_the_zoo_and_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+    with (bundle / "models" / "model.pt").open("wb") as file:
+        file.truncate(25 * 1000**2 + 1)
+    refused = tool("export_bundle.py", bundle, tmp_path / "out")
+    assert refused.returncode == 1
+    assert "models/model.pt" in refused.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_export_names_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
+    refused = tool("export_bundle.py", tmp_path, tmp_path / "out")
+    assert refused.returncode == 1
+    assert "configs/metadata.json" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
+def test_every_bundle_passes_the_checks_of_the_zoo(path: Path) -> None:
+    checked = tool("check_bundle.py", path)
+    assert checked.returncode == 0, checked.stdout
+    assert " failed " not in checked.stdout
+
+
+def _drop_licence(copy: Path) -> None:
+    (copy / "LICENSE").unlink()
+
+
+def _drop_heading(copy: Path) -> None:
+    card = copy / "docs" / "README.md"
+    card.write_text(card.read_text().replace("Limitations", "Good points"))
+
+
+def _edit(name: str, **changes: object) -> Callable[[Path], None]:
+    def change(copy: Path) -> None:
+        path = copy / "configs" / name
+        config = json.loads(path.read_text())
+        for key, value in changes.items():
+            if value is None:
+                del config[key]
+            else:
+                config[key] = value
+        path.write_text(json.dumps(config))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("check", "spoil", "reason"),
+    [
+        ("files", _drop_licence, "LICENSE"),
+        ("version", _edit("metadata.json", version="9.9.9"), "9.9.9"),
+        ("pins", _edit("metadata.json", required_packages_version={"scipy": ">=1.13"}), "scipy"),
+        ("schema", _edit("metadata.json", authors=None), "authors"),
+        ("paths", _edit("train.json", ckpt_dir="/home/somebody/runs"), "/home/somebody"),
+        ("paths", _edit("inference.json", imports=["$import scripts.common"]), "scripts"),
+        ("train properties", _edit("train.json", dataset_dir=None), "dataset_dir"),
+        ("inference properties", _edit("inference.json", inferer=None), "inferer"),
+        ("model card", _drop_heading, "Limitations"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_check_finds_what_it_is_for(tmp_path: Path, check: str, spoil: Callable[[Path], None], reason: str) -> None:
+    good, spoilt = tmp_path / "good", tmp_path / "spoilt"
+    for copy in (good, spoilt):
+        shutil.copytree(BUNDLES[0], copy, ignore=shutil.ignore_patterns("runs", "eval", "__pycache__"))
+        write(copy / "models" / "model.pt", "weights")
+    spoil(spoilt)
+    schema = tmp_path / "schema.json"
+    write(schema, json.dumps({"required": ["authors"]}))
+    done = tool("check_bundle.py", good, spoilt, "--only", check, "--schema", schema)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [lines[0][0], lines[1][0], lines[2][0], lines[3][0]] == ["good", "ok", "spoilt", "failed"], done.stdout
+    assert reason in done.stdout.splitlines()[3]
+    assert done.returncode == 1
+
+
+def test_demo_data_is_of_every_kind_and_can_be_read(tmp_path: Path) -> None:
+    assert tool("make_demo_data.py", tmp_path / "data").returncode == 0
+    records = {record["name"]: record for record in images_only(tmp_path / "data")}
+    images = {name: read_image(record["image"]).pixels for name, record in records.items()}
+    unlabelled = [name for name, record in records.items() if record["label"] is None]
+    assert unlabelled == ["immunohistochemistry"]
+    assert images["immunohistochemistry"].shape == (512, 512, 3)
+    assert any(pixels.dtype == np.uint16 for pixels in images.values())
+    assert any(pixels.shape[0] != pixels.shape[1] for pixels in images.values())
+    assert {record["modality"] for record in records.values()} == {
+        "fluorescence",
+        "purple_on_purple",
+        "purple_on_white",
+    }
+    sizes = [median_diameter(read_instances(record)) for record in records.values() if record["label"]]
+    assert min(sizes) < 20
+    assert max(sizes) > 50
+
+
+def test_demo_data_for_training_has_truth_everywhere(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert tool("make_demo_data.py", folder, "--labelled-only", "--copies", "2", "--seed", "3").returncode == 0
+    records = load_datalist(folder)
+    assert len(records) == 14
+    assert len({Path(record["image"]).read_bytes() for record in records}) == 14
+
+
+def test_demo_data_never_joins_what_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "mine.txt")
+    refused = tool("make_demo_data.py", tmp_path)
+    assert refused.returncode == 1
+    assert "not empty" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_distribution_installs_no_module(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77", reason="setuptools 77 reads this pyproject.toml")
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    write(tmp_path / "README.md", "text")
+    for name in ("common/__init__.py", "scripts/tool.py", "tests/test_x.py", "bundles/b/scripts/__init__.py"):
+        write(tmp_path / name, "")
+    for kind in ("build_wheel", "build_editable"):
+        script = f"from setuptools import build_meta; print(build_meta.{kind}('{kind}'))"
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=True)
+        (wheel,) = (tmp_path / kind).glob("*.whl")
+        content = zipfile.ZipFile(wheel)
+        top = {name.split("/")[0] for name in content.namelist()}
+        (metadata,) = {name for name in top if not name.startswith("__editable__")}
+        assert metadata.startswith("medbundles-")
+        assert content.read(f"{metadata}/top_level.txt").split() == []
+
+
+def test_nothing_generic_can_be_imported_from_elsewhere(tmp_path: Path) -> None:
+    script = (
+        "import importlib.util as u; print([n for n in ('common', 'scripts', 'tests', 'bundles') if u.find_spec(n)])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    shown = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() == "[]"
+
+
+def test_the_installed_distribution_has_no_files_of_generic_name() -> None:
+    try:
+        files = importlib.metadata.files("medbundles") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("medbundles is not installed here (make setup)")
+    assert files
+    assert not [str(file) for file in files if file.parts[0] in ("common", "scripts", "tests", "bundles")]
