@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .flags import as_flag
+
 
 def pick_device(name: str | torch.device | None = "auto") -> torch.device:
     """``auto`` is the first CUDA device where there is one, else the CPU; any other name is taken as torch knows it."""
@@ -27,4 +29,4 @@ def bf16_is_fast(device: torch.device) -> bool:
 
 def pick_amp(amp: bool | str | None, device: torch.device) -> bool:
     """``auto`` (or None) asks the processor; true and false are obeyed."""
-    return bf16_is_fast(device) if amp is None or amp == "auto" else bool(amp)
+    return bf16_is_fast(device) if amp is None or amp == "auto" else as_flag(amp, "amp")

@@ -18,6 +18,7 @@ from monai.inferers import Inferer
 from torch.nn import functional
 
 from .devices import pick_amp
+from .flags import as_flag
 from .instances import DecodeSettings, decode
 
 Network = Callable[..., torch.Tensor]
@@ -91,7 +92,7 @@ class TiledInferer(Inferer):
         batch_size: int = 4,
         divisor: int = 32,
         amp: bool | str = "auto",
-        tta: bool = False,
+        tta: bool | str = False,
         quarter_turns: bool = True,
         device: torch.device | str | None = None,
     ) -> None:
@@ -101,7 +102,7 @@ class TiledInferer(Inferer):
                 f"patch_size {patch_size} must be a multiple of {divisor}, overlap {overlap} below its half"
             )
         self.patch_size, self.overlap, self.batch_size, self.divisor = patch_size, overlap, batch_size, divisor
-        self.tta, self.quarter_turns, self.device = tta, quarter_turns, device
+        self.tta, self.quarter_turns, self.device = as_flag(tta, "tta"), quarter_turns, device
         self.network_seconds = 0.0
         self._plain = AutocastInferer(amp)
 

@@ -55,7 +55,8 @@ class ReadAheadLoader:
                         raise
                     leave_out(self._name(index), cause, self.problems)
                     continue
-                yield list_data_collate([item])
+                # An unknown label or pixel size is None, which MONAI refuses to put into a batch.
+                yield list_data_collate([{key: value for key, value in item.items() if value is not None}])
 
     def _name(self, index: int) -> str:
         data = getattr(self.dataset, "data", None)

@@ -23,6 +23,7 @@ from .checkpoints import file_hash
 from .datasets.modality import guess_modality
 from .datasets.polygons import instances_to_polygons
 from .errors import InputError, Problem
+from .flags import as_flag
 from .metrics.instances import InstanceScore, score_image
 from .metrics.summary import ImageRow, write_metrics
 from .outputs.files import write_text
@@ -78,14 +79,15 @@ class InstanceResults:
         object_name: str = "Nucleus",
         weights: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
-        save_probabilities: bool = False,
+        save_probabilities: bool | str = False,
         submission: bool = True,
         max_pending: int = 3,
         problems: list[Problem] | None = None,
     ) -> None:
         self.output_dir, self.title, self.object_name = Path(output_dir), title, object_name
         self.weights, self.settings = weights, dict(settings or {})
-        self.save_probabilities, self.submission, self.max_pending = save_probabilities, submission, max_pending
+        self.save_probabilities = as_flag(save_probabilities, "save_probabilities")
+        self.submission, self.max_pending = submission, max_pending
         self.written: list[_Written] = []
         self.problems: list[Problem] = []
         self.earlier = [] if problems is None else problems

@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Randomizable
 from .augment import augment
 from .blocks import decode_in_blocks
 from .datasets.labels import read_instances
+from .flags import as_flag
 from .images import read_image
 from .instances import DecodeSettings
 from .normalise import normalise
@@ -132,11 +133,19 @@ class InstancesFromMapsd(MapTransform):
         keys: maps, tensors in [0, 1].
         settings: thresholds; a :class:`.instances.DecodeSettings`.
         diameter: expected diameter of objects where the maps do not tell, in pixels.
+        keep_probability: add ``probability``, the foreground map (1, rows, columns) float32.
     """
 
-    def __init__(self, keys: KeysCollection, settings: DecodeSettings | None = None, diameter: float = 24.0) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        settings: DecodeSettings | None = None,
+        diameter: float = 24.0,
+        keep_probability: bool | str = False,
+    ) -> None:
         super().__init__(keys)
         self.settings, self.diameter = settings or DecodeSettings(), diameter
+        self.keep_probability = as_flag(keep_probability, "save_probabilities")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
@@ -145,6 +154,8 @@ class InstancesFromMapsd(MapTransform):
             diameter = float(getattr(item[key], "meta", {}).get("object_diameter", self.diameter))
             foreground, distance = np.asarray(item[key].detach().cpu(), np.float32)
             found = decode_in_blocks(foreground, distance, diameter, self.settings)
+            if self.keep_probability:
+                item["probability"] = foreground[None]
             item[key] = torch.from_numpy(found.labels)[None]
             item["confidence"] = found.confidence
             item["object_diameter"] = diameter

@@ -186,7 +186,7 @@ def test_the_input_is_left_as_it_was_and_time_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"patch_size": 100}, {"patch_size": 64, "overlap": 32}, {"patch_size": 64, "overlap": -1}]
+    "options", [{"patch_size": 100, "overlap": 9}, {"patch_size": 64, "overlap": 32}, {"patch_size": 64, "overlap": -1}]
 )
 def test_unfit_windows_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="patch_size"):

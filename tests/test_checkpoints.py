@@ -1,0 +1,260 @@
+"""Checkpoints: a run that was killed goes on as if it had not been, files are whole, weights of others are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
+from monai.engines import SupervisedTrainer
+from monai.handlers import LrScheduleHandler
+from torch import nn
+
+from common.checkpoints import (
+    RunCheckpoint,
+    WeightsSaver,
+    file_hash,
+    load_tensors,
+    load_weights,
+    network_weights,
+    save_half,
+    start_from,
+)
+from common.errors import InputError
+from common.training import NumberedSampler
+
+EPOCHS, SAMPLES, BATCH = 5, 6, 2
+
+
+class Killed(RuntimeError):
+    pass
+
+
+class Samples(torch.utils.data.Dataset):
+    """Item n is always the same pair of random pictures."""
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng(number)
+        image, label = rng.random((3, 8, 8)), rng.random((2, 8, 8))
+        return {"image": torch.from_numpy(image).float(), "label": torch.from_numpy(label).float()}
+
+
+def make_network(seed: int = 0, maps: int = 2) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, maps, 1))
+
+
+class Run:
+    """A training as the bundles configure it, small: its parts, and a kill after so many iterations."""
+
+    def __init__(self, path: Path, seed: int = 0, interval: int = 1, **signature: Any) -> None:
+        self.network = make_network(seed)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.01)
+        steps = EPOCHS * SAMPLES // BATCH + 1
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, max_lr=0.01, total_steps=steps)
+        self.average = EMAHandler(self.network, 0.1, momentum_warmup=0.9, warmup_iters=14, handle_buffers="update")
+        state = {
+            "network": self.network,
+            "average": self.average.ema_model,
+            "optimizer": self.optimizer,
+            "lr_scheduler": self.scheduler,
+        }
+        samples = Samples()
+        self.trainer = SupervisedTrainer(
+            device=torch.device("cpu"),
+            max_epochs=EPOCHS,
+            train_data_loader=torch.utils.data.DataLoader(samples, batch_size=BATCH, sampler=NumberedSampler(samples)),
+            network=self.network,
+            optimizer=self.optimizer,
+            loss_function=nn.MSELoss(),
+            decollate=False,
+            train_handlers=[
+                LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
+                RunCheckpoint(path, state, interval, signature),
+            ],
+        )
+        self.average.attach(self.trainer)
+        self.iterations: list[int] = []
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._note)
+        self.kill_after: int | None = None
+
+    def _note(self, engine: Engine) -> None:
+        self.iterations.append(engine.state.iteration)
+        if engine.state.iteration == self.kill_after:
+            raise Killed
+
+    def start(self, kill_after: int | None = None) -> Run:
+        self.kill_after = kill_after
+        self.trainer.run()
+        return self
+
+
+def assert_equal_states(one: Any, two: Any) -> None:
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_equal_states(one[key], two[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(two)
+        for a, b in zip(one, two, strict=True):
+            assert_equal_states(a, b)
+    else:
+        assert one == two
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+class TestResuming:
+    @pytest.mark.parametrize(("kill_after", "interval", "lost"), [(4, 1, 1), (6, 1, 3), (8, 1, 2), (11, 2, 5)])
+    def test_killed_and_resumed_equals_uninterrupted(
+        self, tmp_path: Path, kill_after: int, interval: int, lost: int
+    ) -> None:
+        whole = Run(tmp_path / "whole.pt").start()
+        killed = Run(tmp_path / "run.pt", interval=interval)
+        with pytest.raises(Killed):
+            killed.start(kill_after)
+        resumed = Run(tmp_path / "run.pt", seed=99, interval=interval).start()
+        first = kill_after - lost + 1
+        if kill_after > lost:
+            assert resumed.iterations == list(range(first, EPOCHS * SAMPLES // BATCH + 1))
+        else:  # killed before the first checkpoint: begins anew
+            resumed = Run(tmp_path / "fresh.pt").start()
+        for part in ("network", "optimizer", "scheduler"):
+            assert_equal_states(getattr(resumed, part).state_dict(), getattr(whole, part).state_dict())
+        assert_equal_states(resumed.average.ema_model.state_dict(), whole.average.ema_model.state_dict())
+        assert resumed.trainer.state.epoch == EPOCHS
+
+    def test_a_finished_run_is_left_as_it_is(self, tmp_path: Path) -> None:
+        done = Run(tmp_path / "run.pt").start()
+        again = Run(tmp_path / "run.pt", seed=5).start()
+        assert again.iterations == []
+        assert_equal_states(again.network.state_dict(), done.network.state_dict())
+
+    def test_the_checkpoint_of_another_run_is_refused_and_kept(self, tmp_path: Path) -> None:
+        Run(tmp_path / "run.pt", fold=0, seed_of_run=1).start()
+        before = (tmp_path / "run.pt").read_bytes()
+        with pytest.raises(InputError, match=r"run\.pt.*fold = 0.*fold = 1") as caught:
+            Run(tmp_path / "run.pt", fold=1, seed_of_run=1).start()
+        assert "seed_of_run" not in str(caught.value)
+        assert (tmp_path / "run.pt").read_bytes() == before
+        assert Run(tmp_path / "run.pt", fold="0", seed_of_run=1).start().iterations == []
+
+    def test_a_kill_while_writing_leaves_the_last_checkpoint(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(tmp_path / "run.pt").start()
+        before = (tmp_path / "run.pt").read_bytes()
+
+        def half(content: Any, path: Path) -> None:
+            path.write_bytes(before[: len(before) // 2])
+            raise Killed
+
+        monkeypatch.setattr(torch, "save", half)
+        with pytest.raises(Killed):
+            RunCheckpoint(tmp_path / "run.pt", {"network": run.network}).save(run.trainer)
+        assert (tmp_path / "run.pt").read_bytes() == before
+        assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+    def test_weights_to_ship_are_the_average_at_the_end(self, tmp_path: Path) -> None:
+        run = Run(tmp_path / "run.pt")
+        WeightsSaver(tmp_path / "out" / "model.pt", run.average.ema_model).attach(run.trainer)
+        run.start()
+        shipped = load_tensors(tmp_path / "out" / "model.pt")
+        assert_equal_states(shipped, {k: half(v) for k, v in run.average.ema_model.state_dict().items()})
+        assert_equal_states(network_weights(tmp_path / "run.pt"), dict(run.average.ema_model.state_dict()))
+
+
+def half(value: torch.Tensor) -> torch.Tensor:
+    return value.half() if value.is_floating_point() else value
+
+
+def test_half_precision_weights_load_into_single_precision(tmp_path: Path) -> None:
+    network = make_network(1)
+    network(torch.rand(4, 3, 8, 8))  # counts a batch
+    save_half(network, tmp_path / "model.pt")
+    loaded = load_weights(make_network(2), tmp_path / "model.pt")
+    assert not loaded.training
+    for name, value in loaded.state_dict().items():
+        original = network.state_dict()[name]
+        assert value.dtype == original.dtype
+        assert torch.equal(value, half(original).to(original.dtype))
+    assert int(loaded.state_dict()["1.num_batches_tracked"]) == 1
+    stored = load_tensors(tmp_path / "model.pt")
+    assert {value.dtype for value in stored.values()} == {torch.float16, torch.int64}
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all", None])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "model.pt"
+    save_half(make_network(), path)
+    path.write_bytes(path.read_bytes()[:-200] if content is None else content)
+    for load in (
+        load_tensors,
+        network_weights,
+        lambda p: load_weights(make_network(), p),
+        lambda p: start_from(make_network(), p),
+    ):
+        with pytest.raises(InputError, match=r"model\.pt"):
+            load(path)
+
+
+def test_a_missing_file_and_other_content_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.pt.*no such file"):
+        load_weights(make_network(), tmp_path / "absent.pt")
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    with pytest.raises(InputError, match=r"list\.pt.*list"):
+        load_tensors(tmp_path / "list.pt")
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    class Mine:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
+
+    torch.save({"a": Mine()}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="not readable as weights"):
+        load_tensors(tmp_path / "model.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_half(make_network(maps=5), tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"model\.pt.*another network"):
+        load_weights(make_network(), tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_fresh_start_changes_nothing(path: str | None) -> None:
+    network = make_network(3)
+    assert_equal_states(dict(start_from(network, path).state_dict()), dict(make_network(3).state_dict()))
+
+
+def test_what_fits_is_taken_and_the_rest_left(tmp_path: Path) -> None:
+    other = make_network(1, maps=5)
+    save_half(other, tmp_path / "model.pt")
+    network = start_from(make_network(2), tmp_path / "model.pt")
+    assert torch.equal(network.state_dict()["0.weight"], other.state_dict()["0.weight"].half().float())
+    assert torch.equal(network.state_dict()["3.weight"], make_network(2).state_dict()["3.weight"])
+    assert network.training
+
+
+def test_nothing_that_fits_is_refused(tmp_path: Path) -> None:
+    save_half(nn.Linear(3, 4), tmp_path / "model.pt")
+    with pytest.raises(InputError, match="no tensor that fits"):
+        start_from(make_network(), tmp_path / "model.pt")
+
+
+def test_a_hash_names_the_content(tmp_path: Path) -> None:
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (file_hash(tmp_path / name) for name in "abc")
+    assert a == b != c
+    assert len(a) == 12

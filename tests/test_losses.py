@@ -1,0 +1,86 @@
+"""The loss of instance maps: what weighs nothing does not matter, the truth costs nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from common.losses import InstanceMapLoss
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Random logits (2, 2, 12, 14) and a target whose last channel is 0 for about a third of the pixels, 1 or 4 else."""
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 2, 12, 14, generator=draw)
+    foreground = (torch.rand(2, 1, 12, 14, generator=draw) > 0.5).float()
+    distance = torch.rand(2, 1, 12, 14, generator=draw) * foreground
+    weight = torch.tensor([0.0, 1.0, 4.0])[torch.randint(3, (2, 1, 12, 14), generator=draw)]
+    return logits, torch.cat([foreground, distance, weight], 1)
+
+
+@pytest.mark.parametrize("junk", [-50.0, 50.0])
+def test_pixels_of_no_weight_do_not_matter(batch: tuple[torch.Tensor, torch.Tensor], junk: float) -> None:
+    logits, target = batch
+    unknown = (target[:, -1:] == 0).expand(-1, 2, -1, -1)
+    changed = target.clone()
+    changed[:, :2][unknown] = 1 - changed[:, :2][unknown]
+    loss = InstanceMapLoss()
+    expected = loss(logits, target)
+    torch.testing.assert_close(loss(logits.masked_fill(unknown, junk), target), expected)
+    torch.testing.assert_close(loss(logits, changed), expected)
+    assert not torch.isclose(loss(logits.masked_fill(~unknown, junk), target), expected)
+
+
+def test_they_get_no_gradient(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = batch
+    logits.requires_grad_()
+    InstanceMapLoss()(logits, target).backward()
+    known = (target[:, -1:] > 0).expand(-1, 2, -1, -1)
+    assert logits.grad is not None
+    assert not logits.grad[~known].any()
+    assert (logits.grad[known] != 0).all()
+
+
+def test_the_truth_costs_nothing_and_its_opposite_much(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    target = batch[1]
+    target[:, 1] = target[:, 0]  # a soft target has an entropy of its own
+    sure = 40 * (target[:, :2] - 0.5)
+    assert InstanceMapLoss()(sure, target) < 1e-4
+    assert InstanceMapLoss()(-sure, target) > 10
+
+
+def test_soft_targets_are_best_met_exactly(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    target = batch[1]
+    exact = torch.logit(target[:, :2].clamp(1e-4, 1 - 1e-4))
+    loss = InstanceMapLoss(dice_weight=0.0)
+    assert loss(exact, target) < loss(exact + 0.3, target)
+    assert loss(exact, target) < loss(exact - 0.3, target)
+
+
+def test_it_is_the_weighted_mean_of_entropies_and_the_dice_of_each_image(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    logits, target = batch
+    weight, p = target[:, 2], torch.sigmoid(logits)
+    entropy = [-(t * q.log() + (1 - t) * (1 - q).log()) for t, q in ((target[:, m], p[:, m]) for m in (0, 1))]
+    expected = sum(w * (e * weight).sum() / weight.sum() for w, e in zip((2.0, 0.5), entropy, strict=True))
+    for item in range(2):
+        seen = weight[item] > 0
+        a, b = p[item, 0][seen], target[item, 0][seen]
+        expected = expected + 0.7 / 2 * (1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1))
+    found = InstanceMapLoss(weights=(2.0, 0.5), dice_weight=0.7)(logits, target)
+    torch.testing.assert_close(found, torch.as_tensor(expected))
+
+
+def test_nothing_known_costs_nothing(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = batch
+    target[:, -1] = 0
+    assert InstanceMapLoss()(logits, target) == 0
+
+
+def test_low_precision_logits_are_computed_in_single(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = batch
+    found = InstanceMapLoss()(logits.bfloat16(), target)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, InstanceMapLoss()(logits.bfloat16().float(), target))
