@@ -1,7 +1,6 @@
 """Network maps of very large images to instances in bounded memory: block by block, each object owned by one block.
 
-The idea is that of StarDist's ``big.py`` (Weigert et al., WACV 2020): blocks see more than they own, and one rule says which
-block owns an object.
+The idea is that of StarDist's ``big.py``: blocks see more than they own, and one rule says which block owns an object.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class DecodeSettings:
     seed: float = 0.45
     smoothing: float = 0.04
     min_diameter: float = 0.25
-    min_confidence: float = 0.4
+    min_confidence: float = 0.5
 
 
 @dataclass(frozen=True)

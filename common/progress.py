@@ -69,4 +69,4 @@ def _loss(output: Any) -> float | None:
     """The loss in an engine's output, where there is one."""
     item = output[0] if isinstance(output, list) and output else output
     value = item.get("loss") if isinstance(item, dict) else None
-    return None if value is None else float(value)
+    return None if value is None else float(value.detach() if hasattr(value, "detach") else value)

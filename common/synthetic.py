@@ -190,8 +190,8 @@ def stained_image(
     haematoxylin = _per_object(instances, gains) * rim * chromatin + 0.03 + 0.15 * tissue
     # Real eosin absorbs more blue than the textbook's vector; a little of the brown stain stands for that.
     amount = np.stack([haematoxylin, 0.8 * tissue, 0.3 * tissue], axis=2)
-    amount = cv2.GaussianBlur(np.maximum(amount, 0).astype(np.float32), (0, 0), blur)
-    light = np.asarray(combine_stains(amount) * np.array([0.97, 0.95, 0.96], np.float32), float)
+    blurred = cv2.GaussianBlur(np.maximum(amount, 0).astype(np.float32), (0, 0), blur)
+    light = np.asarray(combine_stains(blurred) * np.array([0.97, 0.95, 0.96], np.float32), float)
     light = light + 0.012 * rng.standard_normal((*shape, 3))
     return GeneratedImage(np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8), instances)
 

@@ -48,7 +48,7 @@ class Row:
 def make_images(folder: Path, shape: tuple[int, int], count: int, seed: int = 0) -> None:
     """Write generated fluorescence images of one size, nuclei of 20 px, about one per 1,500 pixels."""
     rng = np.random.default_rng(seed)
-    tile = tuple(min(n, 1000) for n in shape)
+    tile = (min(shape[0], 1000), min(shape[1], 1000))
     for number in range(count):
         pixels, _ = fluorescence_image(tile, max(1, tile[0] * tile[1] // 1500), 20.0, rng)
         repeats = [-(-n // t) for n, t in zip(shape, tile, strict=True)]

@@ -63,9 +63,7 @@ def test_a_folder_of_odd_images_is_worked_through(tmp_path: Path, picture: tuple
 
 
 @pytest.mark.slow
-def test_bad_truth_is_left_out_of_an_evaluation_by_name(
-    tmp_path: Path, picture: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_bad_truth_is_left_out_of_an_evaluation_by_name(tmp_path: Path, picture: tuple[np.ndarray, np.ndarray]) -> None:
     grey, instances = picture
     images, masks = tmp_path / "data" / "images", tmp_path / "data" / "masks"
     images.mkdir(parents=True)
@@ -81,9 +79,7 @@ def test_bad_truth_is_left_out_of_an_evaluation_by_name(
         mask = np.zeros(grey.shape, np.uint8)
         mask[20 : 40 + 2 * number, 20 : 30 + 5 * number] = 255
         cv2.imwrite(str(masks / "overlapping" / f"{number}.png"), mask)
-    done = run(
-        ("train.json", "evaluate.json"), "--dataset_dir", tmp_path / "data", "--output_dir", tmp_path / "scores"
-    )
+    done = run(("train.json", "evaluate.json"), "--dataset_dir", tmp_path / "data", "--output_dir", tmp_path / "scores")
     assert done.returncode == 1, done.stdout
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
     reasons = {problem["name"]: problem["reason"] for problem in summary["problems"]}
