@@ -101,10 +101,17 @@ class WeightsSaver:
 
 
 def save_half(network: nn.Module, path: str | Path) -> None:
-    """State dict with floating point tensors in half precision; batch normalisation counters left out of the rounding."""
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    """State dict with floating point tensors in half precision, except where a value is too large for it."""
+    weights = {k: _half(v) for k, v in network.state_dict().items()}
     with atomic(path) as temporary:
         torch.save(weights, temporary)
+
+
+def _half(values: torch.Tensor) -> torch.Tensor:
+    """Integers stay what they are, and so do tensors that would overflow."""
+    if not values.is_floating_point() or values.abs().max() > torch.finfo(torch.half).max:
+        return values
+    return values.half()
 
 
 def load_tensors(path: str | Path) -> dict[str, Any]:

@@ -48,5 +48,5 @@ def input_error(error: BaseException | None) -> InputError | None:
     while error is not None:
         if isinstance(error, InputError):
             return error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None

@@ -1,4 +1,4 @@
-"""Instance maps to what a network regresses: foreground, normalised distance, outline, horizontal and vertical maps.
+"""Instance maps to what a network regresses: where objects are, where they touch, how far inside a pixel lies.
 
 All maps are defined per object and do not change with the object's size, so that they can be computed once on the whole
 image and warped with it: objects cut by a training crop keep the values that they have in full.
@@ -21,6 +21,9 @@ def boundary_mask(instances: np.ndarray) -> np.ndarray:
 
     Returns:
         (rows, columns) bool.
+
+    >>> boundary_mask(np.array([[1, 1, 2, 0, 0]])).astype(int).tolist()
+    [[0, 1, 1, 0, 0]]
     """
     edge = np.zeros(instances.shape, bool)
     for axis in (0, 1):
@@ -66,30 +69,6 @@ def normalised_distance(instances: np.ndarray) -> np.ndarray:
     largest = np.maximum(np.asarray(largest, np.float32), 0.5)
     largest[0] = 1.0
     return np.asarray(distance / largest[instances], np.float32)
-
-
-def horizontal_vertical_maps(instances: np.ndarray) -> np.ndarray:
-    """Signed offsets from the object's centroid, scaled to [-1, 1] on each side (Graham et al., HoVer-Net, 2019).
-
-    Args:
-        instances: (rows, columns) integer instance map, 0 background.
-
-    Returns:
-        (2, rows, columns) float32: horizontal (negative left of the centroid), vertical (negative above); 0 outside.
-    """
-    count = int(instances.max()) + 1
-    area = np.maximum(np.bincount(instances.ravel(), minlength=count), 1)
-    maps = np.zeros((2, *instances.shape), np.float32)
-    grids = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in instances.shape), indexing="ij")
-    for channel, grid in ((0, grids[1]), (1, grids[0])):
-        centre = np.bincount(instances.ravel(), weights=grid.ravel(), minlength=count) / area
-        offset = grid - centre.astype(np.float32)[instances]
-        index = np.arange(count)
-        low = np.maximum(-np.asarray(ndimage.minimum(offset, instances, index)), 0.5)
-        high = np.maximum(np.asarray(ndimage.maximum(offset, instances, index)), 0.5)
-        scaled = np.where(offset < 0, offset / low[instances], offset / high[instances])
-        maps[channel] = np.where(instances > 0, scaled, 0)
-    return maps
 
 
 def median_diameter(instances: np.ndarray) -> float:

@@ -64,7 +64,7 @@ def discs(size: int = 600) -> np.ndarray:
     return np.where(inside, rows // 60 * 100 + columns // 60 + 1, 0)
 
 
-@pytest.mark.parametrize("name", ["common.report.overlays", "common.report.svg"])
+@pytest.mark.parametrize("name", ["common.report.svg", "common.targets"])
 def test_examples_in_the_docstrings_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
