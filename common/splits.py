@@ -42,7 +42,7 @@ class Split:
 
     @property
     def monitored(self) -> list[dict[str, Any]]:
-        """What a training watches: the validation records, or the first few training records where there are none."""
+        """What a training watches: the validation records, or where there are none a few training records, evenly spread."""
         return self.validation or self.training[:: max(1, len(self.training) // 16)]
 
     @property
