@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .normalise import compress
 from .stain import jitter_stains
 
 
@@ -48,6 +49,8 @@ def renormalise(image: np.ndarray, low: float, high: float) -> np.ndarray:
 def fluorescence(image: np.ndarray, inside: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Dark field: gamma, haze and uneven light, bright dead cells and debris, dimmed nuclei, blur, noise, saturation.
 
+    Takes linear grey values and gives compressed ones.
+
     Args:
         image: (rows, columns, 3) with equal channels.
         inside: (rows, columns) int32 instance map, for changes of single nuclei.
@@ -69,12 +72,16 @@ def fluorescence(image: np.ndarray, inside: np.ndarray, rng: np.random.RandomSta
         image = renormalise(image, rng.uniform(0.1, 8.0), rng.uniform(98.0, 99.95))
     if rng.rand() < 0.2:
         image = np.minimum(image * rng.uniform(1.0, 3.0), 1.0)
-    return image
+    # Nearly always, for an image that is mostly nuclei is not recognised as a dark field and comes uncompressed.
+    return compress(image) if rng.rand() < 0.95 else image
 
 
 def _change_nuclei(image: np.ndarray, instances: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Give each nucleus a brightness of its own, smoothly at its outline."""
+    """Give each nucleus a brightness of its own, smoothly at its outline; some become dead cells."""
     gains = np.exp(0.4 * rng.randn(int(instances.max()) + 1)).astype(np.float32)
+    if rng.rand() < 0.4:  # dead cells, saturated beside the living
+        dead = rng.rand(gains.size) < rng.uniform(0.02, 0.2)
+        gains[dead] *= np.exp(rng.uniform(0.5, 2.2))
     gains[0] = 1.0
     return image * cv2.GaussianBlur(gains[instances], (0, 0), 1.0)[..., None]
 
@@ -86,7 +93,7 @@ def _add_bright_debris(image: np.ndarray, instances: np.ndarray, rng: np.random.
         centre = (int(rng.randint(image.shape[1])), int(rng.randint(image.shape[0])))
         if instances[centre[1], centre[0]] == 0:
             axes = (int(rng.randint(1, 4)), int(rng.randint(1, 4)))
-            cv2.ellipse(specks, centre, axes, float(rng.uniform(0, 180)), 0, 360, float(rng.uniform(0.5, 3.0)), -1)
+            cv2.ellipse(specks, centre, axes, float(rng.uniform(0, 180)), 0, 360, float(rng.uniform(0.5, 5.0)), -1)
     specks = np.asarray(cv2.GaussianBlur(specks, (0, 0), rng.uniform(0.6, 2.0)))
     return image + np.where(instances > 0, 0, specks)[..., None]
 
@@ -120,9 +127,8 @@ def colour_dark_field(image: np.ndarray, rng: np.random.RandomState) -> np.ndarr
     return (ground * (1 - amount) + dye * amount) * texture
 
 
-def stained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Stained tissue: stain amounts, colour of the light and of the ground (yellow too), grey, blur, noise, contrast."""
-    image = np.clip(image, 0, 1.2)
+def other_stains(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Stain amounts, colour of the light and of the ground (yellow too), exchanged channels, grey."""
     if rng.rand() < 0.8:
         image = jitter_stains(image, np.exp(0.25 * rng.randn(3)), 0.06 * rng.randn(3))
     if rng.rand() < 0.35:
@@ -132,6 +138,14 @@ def stained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         image = image[..., rng.permutation(3)]
     if rng.rand() < 0.12:
         image = np.repeat(image @ np.array([[0.3], [0.6], [0.1]], np.float32), 3, axis=2)
+    return image
+
+
+def stained(image: np.ndarray, rng: np.random.RandomState, stains: bool = True) -> np.ndarray:
+    """Stained tissue: colours (:func:`other_stains`, if ``stains``), uneven light, blur, noise, contrast."""
+    image = np.clip(image, 0, 1.2)
+    if stains:
+        image = other_stains(image, rng)
     image = gamma(np.clip(image, 0, None), rng, 0.25)
     if rng.rand() < 0.2:
         image = image * (0.7 + 0.3 * smooth_field(image.shape[:2], rng.randint(2, 5), rng))[..., None]
@@ -141,16 +155,20 @@ def stained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     return image
 
 
-def augment(image: np.ndarray, instances: np.ndarray, modality: str, rng: np.random.RandomState) -> np.ndarray:
+def augment(
+    image: np.ndarray, instances: np.ndarray, modality: str, rng: np.random.RandomState, stains: bool = True
+) -> np.ndarray:
     """Random appearance for a crop of the given modality, sometimes of another one.
 
     Args:
-        image: (rows, columns, 3) float32, normalised.
+        image: (rows, columns, 3) float32, linear, 0 to 1 for the usual range.
         instances: (rows, columns) int32.
         modality: ``fluorescence``, ``brightfield``, or any other for stained tissue.
+        rng: drawn from.
+        stains: change the colours of stained tissue too, not only light, focus and contrast.
 
     Returns:
-        (rows, columns, 3) float32 in [-0.5, 2].
+        (rows, columns, 3) float32 in [-0.75, 2], as :func:`.normalise.normalise` gives it.
     """
     dice = rng.rand()
     if modality == "fluorescence":
@@ -167,8 +185,13 @@ def augment(image: np.ndarray, instances: np.ndarray, modality: str, rng: np.ran
             image = fluorescence(invert(image, rng), instances, rng)
         else:
             image = stained(colour_dark_field(invert(image, rng), rng), rng)
-    elif dice < 0.93:
-        image = stained(image, rng)
+    elif dice < 0.93 or not stains:
+        image = stained(image, rng, stains)
     else:
         image = brightfield(np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2), rng)
-    return np.clip(np.nan_to_num(image), -0.5, 2.0).astype(np.float32)
+    return np.clip(np.nan_to_num(image), -0.75, 2.0).astype(np.float32)
+
+
+def unchanged(image: np.ndarray, modality: str) -> np.ndarray:
+    """The crop as it is, with the grey values that inference would give it; arguments and result of :func:`augment`."""
+    return np.minimum(compress(image) if modality == "fluorescence" else image, np.float32(2.0))

@@ -33,7 +33,9 @@ class Image:
 
     Attributes:
         pixels: (rows, columns, channels), 1 channel (grey) or 3 (RGB), uint8, uint16 or float32, native byte order.
-        pixel_size_um: width of a pixel in um, None where the file does not tell.
+        pixel_size_um: width of a pixel in um, None where the file does not tell. It is read from TIFF alone (OME-XML,
+            ImageJ, Aperio, resolution tags) and only between 0.05 and 10 um believed: what PNG and JPEG say is the
+            resolution of a screen or printer.
     """
 
     pixels: np.ndarray

@@ -18,8 +18,12 @@ from PIL import Image as PilImage
 
 from .errors import InputError
 
-# Dots per inch that screens, printers and editors write without having measured anything.
-_DEFAULT_DPI = (72.0, 96.0, 150.0, 300.0, 600.0)
+# um per pixel that a microscope can have, from 100x with small pixels to an overview. Resolutions of screens and printers
+# (72 to 1200 dots per inch, 353 to 21 um), which editors write without having measured anything, lie beyond.
+_PLAUSIBLE_UM = (0.05, 10.0)
+# Camera and scanner makers agree on 10 um per unit of magnification: 40x is 0.25 um per pixel.
+_UM_AT_1X = 10.0
+_NUMBER = r"\s*=\s*(\d+(?:[.,]\d+)?)"
 _UNIT_UM = {
     "um": 1.0,
     "µm": 1.0,  # micro sign
@@ -45,7 +49,7 @@ def read_tiff(path: Path, expand_palette: bool = True) -> tuple[np.ndarray, floa
 
     Returns:
         Samples (rows, columns) or (rows, columns, samples) in native byte order, channels last, white-is-zero
-        inverted, CMYK made RGB; and the pixel size in um or None where the file gives none.
+        inverted, CMYK made RGB; and the pixel size in um or None where the file gives none between 0.05 and 10.
 
     Raises:
         InputError: not a readable TIFF, truncated, a stack of several images, or an OME header with XML entities.
@@ -169,27 +173,43 @@ def cmyk_to_rgb(pixels: np.ndarray) -> np.ndarray:
     return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
 
 
+def plausible_size(size: float | None) -> float | None:
+    """A pixel size in um if a microscope can have it, else None."""
+    return size if size is not None and _PLAUSIBLE_UM[0] <= size <= _PLAUSIBLE_UM[1] else None
+
+
 def _pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    """Width of a pixel in um by OME-XML, then ImageJ's unit, Aperio's MPP, the resolution tags; None if unknown."""
-    if tiff.is_ome:
-        return _ome_pixel_size(page.description)
+    """Width of a pixel in um: the first plausible of OME-XML, ImageJ's unit, Aperio's MPP or magnification, tags."""
+    sizes = (
+        _ome_pixel_size(page.description) if tiff.is_ome else None,
+        _imagej_pixel_size(tiff, page) if tiff.is_imagej else None,
+        _aperio_pixel_size(page.description),
+        _tag_pixel_size(page),
+    )
+    return next((size for size in map(plausible_size, sizes) if size is not None), None)
+
+
+def _imagej_pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     resolution = _x_resolution(page)
-    if tiff.is_imagej:
-        unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-        if unit in _UNIT_UM and resolution:
-            return _UNIT_UM[unit] / resolution
-    mpp = re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description)
-    if mpp and float(mpp[1]) > 0:
-        return float(mpp[1])
-    unit_tag = page.tags.get("ResolutionUnit")
+    return _UNIT_UM[unit] / resolution if unit in _UNIT_UM and resolution else None
+
+
+def _aperio_pixel_size(description: str) -> float | None:
+    """``MPP = 0.2520``, else ``AppMag = 40``, in the description that Aperio scanners write."""
+    for key, size in (("MPP", lambda value: value), ("AppMag", lambda value: _UM_AT_1X / value)):
+        found = re.search(rf"\b{key}{_NUMBER}", description)
+        value = float(found[1].replace(",", ".")) if found else 0.0
+        if value > 0:
+            return size(value)
+    return None
+
+
+def _tag_pixel_size(page: tifffile.TiffPage) -> float | None:
+    unit_tag, resolution = page.tags.get("ResolutionUnit"), _x_resolution(page)
     # TIFF 6.0: 1 none, 2 inch (the default), 3 centimetre.
     unit_um = {2: 25400.0, 3: 10000.0}.get(int(unit_tag.value) if unit_tag is not None else 2)
-    if unit_um is None or resolution is None or resolution <= 1:
-        return None
-    dpi = resolution * 25400.0 / unit_um
-    if any(abs(dpi - default) <= 0.01 * default for default in _DEFAULT_DPI):
-        return None
-    return unit_um / resolution
+    return unit_um / resolution if unit_um and resolution else None
 
 
 def _x_resolution(page: tifffile.TiffPage) -> float | None:
@@ -209,5 +229,8 @@ def _ome_pixel_size(description: str) -> float | None:
         size = element.get("PhysicalSizeX") if element.tag.endswith("Pixels") else None
         if size:
             unit = _UNIT_UM.get(element.get("PhysicalSizeXUnit", "µm"))
-            return float(size) * unit if unit and float(size) > 0 else None
+            try:
+                return float(size) * unit if unit else None
+            except ValueError:
+                return None
     return None

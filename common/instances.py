@@ -17,16 +17,18 @@ class DecodeSettings:
     Attributes:
         foreground: probability from which a pixel belongs to an object.
         seed: normalised distance from which a pixel belongs to the core of an object.
+        rise: a core that falls apart at a higher level, into parts which all rise above it by this much, is several.
         smoothing: standard deviation of the Gaussian on the distance before seeds are taken, as a share of the diameter.
         min_diameter: objects smaller than a disc of this diameter are dropped, as a share of the expected diameter.
         min_confidence: objects of lower confidence are dropped.
     """
 
     foreground: float = 0.5
-    seed: float = 0.45
+    seed: float = 0.3
+    rise: float = 0.1
     smoothing: float = 0.04
     min_diameter: float = 0.25
-    min_confidence: float = 0.5
+    min_confidence: float = 0.55
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,34 @@ def decode(foreground: np.ndarray, distance: np.ndarray, diameter: float, settin
 
 
 def _seeds(mask: np.ndarray, distance: np.ndarray, settings: DecodeSettings) -> np.ndarray:
-    """Connected cores; a piece of foreground without a core is its own seed."""
+    """Connected cores, as deep in the tree of levels as they part; a piece of foreground without a core is its own seed."""
     core = mask & (distance > settings.seed)
     count, seeds = cv2.connectedComponents(core.astype(np.uint8), connectivity=4)
+    for level in np.arange(settings.seed + settings.rise, 1.0 - settings.rise, settings.rise):
+        seeds, count = _part(seeds, count, distance, level, level + settings.rise)
     pieces, piece = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
     has_core = np.zeros(pieces, bool)
-    has_core[piece[core]] = True
+    has_core[piece[seeds > 0]] = True
     orphan = mask & ~has_core[piece]
     return np.where(orphan, piece + count, seeds)
+
+
+def _part(seeds: np.ndarray, count: int, distance: np.ndarray, level: float, peak: float) -> tuple[np.ndarray, int]:
+    """Replace seeds that fall apart above ``level``, into two or more parts that reach ``peak``, by these parts."""
+    inner = (seeds > 0) & (distance > level)
+    total, parts = cv2.connectedComponents(inner.astype(np.uint8), connectivity=4)
+    parent = np.zeros(total, np.int32)
+    parent[parts[inner]] = seeds[inner]
+    high = np.zeros(total, bool)
+    high[parts[inner & (distance > peak)]] = True
+    high[0] = False
+    falls_apart = np.bincount(parent[high], minlength=count) >= 2
+    children = np.flatnonzero(high & falls_apart[parent])
+    if not children.size:
+        return seeds, count
+    number = np.zeros(total, np.int32)
+    number[children] = np.arange(count, count + children.size)
+    return np.where(falls_apart[seeds], number[parts], seeds), count + children.size
 
 
 def fill_holes(labels: np.ndarray) -> np.ndarray:

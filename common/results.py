@@ -26,6 +26,7 @@ from .errors import InputError, Problem
 from .flags import as_flag
 from .metrics.instances import InstanceScore, score_image
 from .metrics.summary import ImageRow, write_metrics
+from .outputs.class_pictures import write_class_pictures
 from .outputs.files import write_text
 from .outputs.geojson import write_geojson
 from .outputs.labels import write_label_tiff, write_probability_tiff
@@ -68,6 +69,7 @@ class InstanceResults:
         settings: further values for the summary.
         save_probabilities: write ``<stem>_prob.tif`` (needs ``probability`` in the output).
         submission: write ``submission.csv`` in the Data Science Bowl's run-length format.
+        class_pictures: write ``<stem>_class.png`` and ``<stem>_prob.png`` (needs ``probability`` in the output).
         max_pending: images that wait for being written, at most; each is held in memory.
         problems: what was left out before the run; stands in the summary too.
     """
@@ -81,13 +83,14 @@ class InstanceResults:
         settings: Mapping[str, Any] | None = None,
         save_probabilities: bool | str = False,
         submission: bool = True,
+        class_pictures: bool = False,
         max_pending: int = 3,
         problems: list[Problem] | None = None,
     ) -> None:
         self.output_dir, self.title, self.object_name = Path(output_dir), title, object_name
         self.weights, self.settings = weights, dict(settings or {})
         self.save_probabilities = as_flag(save_probabilities, "save_probabilities")
-        self.submission, self.max_pending = submission, max_pending
+        self.submission, self.class_pictures, self.max_pending = submission, class_pictures, max_pending
         self.written: list[_Written] = []
         self.problems: list[Problem] = []
         self.earlier = [] if problems is None else problems
@@ -149,6 +152,8 @@ class InstanceResults:
         if self.save_probabilities and "probability" in item:
             probability = np.moveaxis(_array(item["probability"]), 0, -1)
             write_probability_tiff(stem.with_name(f"{name}_prob.tif"), probability, pixel_size)
+        if self.class_pictures:
+            write_class_pictures(self.output_dir, name, labels, _array(item["probability"])[0])
         picture = stem.with_name(f"{name}_overlay.png")
         write_png(picture, overlay(image, labels, truth))
         return _Written(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Split:
         seed: of the assignment to folds.
         modality_table: modalities by image, where the data set's own place does not have them.
         mosaic_table: fields by image, likewise.
+        modalities: only images of these, see :func:`.datasets.records.keep_modalities`; None takes all.
 
     Attributes:
         training, validation: records.
@@ -29,15 +30,18 @@ class Split:
 
     def __init__(
         self,
-        dataset_dir: str | Path,
+        dataset_dir: str | Path | Sequence[str | Path],
         fold: int | None = 0,
         num_folds: int = 5,
         seed: int = 0,
         modality_table: str | Path | None = None,
         mosaic_table: str | Path | None = None,
+        modalities: Sequence[str] | str | None = None,
     ) -> None:
         self.problems: list[Problem] = []
-        records = load_datalist(dataset_dir, modality_table, mosaic_table, problems=self.problems)
+        records = load_datalist(
+            dataset_dir, modality_table, mosaic_table, problems=self.problems, modalities=modalities
+        )
         self.training, self.validation = split(records, fold, num_folds, seed)
 
     @property

@@ -20,20 +20,30 @@ from .datasets.labels import read_instances
 from .errors import InputError, Problem, leave_out
 from .fields import field_groups, stitch, stitch_instances
 from .images import read_image
-from .normalise import normalise
-from .targets import median_diameter, normalised_distance
+from .normalise import to_unit_range
+from .sampling import SamplingSettings, find_sites, known_mask
+from .targets import normalised_distance, typical_diameter
 from .warp import Source, WarpSettings, draw_crop, paste_mosaic
 
 
 def load_fields(
-    records: Sequence[dict[str, Any]], progress: bool = True, problems: list[Problem] | None = None
+    records: Sequence[dict[str, Any]],
+    progress: bool = True,
+    problems: list[Problem] | None = None,
+    sampling: SamplingSettings | None = None,
+    mpp: float | None = None,
 ) -> list[Source]:
     """Read all training images and their truth, put tiles of one field together, compute the distance maps.
 
     Args:
-        records: dicts with ``image``, ``label``, ``modality``, and ``mosaic``, ``mosaic_position`` where known.
+        records: dicts with ``image``, ``label``, ``modality``, and ``mosaic``, ``mosaic_position`` where known. Where
+            ``partial`` is true only some objects are annotated, and what is neither an object nor its edge nor likely
+            background teaches nothing.
         progress: show a bar.
         problems: fields that cannot be read are noted here and left out; without it the first one raises.
+        sampling: draw crops at sites of three kinds (stained tissue only); None draws them near objects.
+        mpp: pixel size of the training, in micrometres: images whose files tell theirs are scaled to it, others by the
+            size of their objects. None scales all by their objects.
 
     Raises:
         InputError: nothing to train on, or a file that cannot be read.
@@ -49,7 +59,7 @@ def load_fields(
     fields = []
     for group in tqdm(groups, desc="reading fields", disable=None if progress else True, leave=False):
         try:
-            fields.append(_load_field(group))
+            fields.append(_load_field(group, sampling, mpp))
         except InputError as error:
             leave_out(group[0]["name"], error, problems)
     if not fields:
@@ -57,8 +67,9 @@ def load_fields(
     return fields
 
 
-def _load_field(tiles: Sequence[dict[str, Any]]) -> Source:
-    images = [read_image(tile["image"]).pixels for tile in tiles]
+def _load_field(tiles: Sequence[dict[str, Any]], sampling: SamplingSettings | None, mpp: float | None) -> Source:
+    read = [read_image(tile["image"]) for tile in tiles]
+    images = [image.pixels for image in read]
     truths = [read_instances(tile, image.shape[:2]) for tile, image in zip(tiles, images, strict=True)]
     if len(tiles) > 1:
         positions = [tile["mosaic_position"] for tile in tiles]
@@ -67,12 +78,25 @@ def _load_field(tiles: Sequence[dict[str, Any]]) -> Source:
         pixels, instances = stitch(images, positions), stitch_instances(truths, positions)
     else:
         pixels, instances = images[0], truths[0]
-    normal = normalise(pixels)
-    if np.array_equal(normal[..., 0], normal[..., 1]) and np.array_equal(normal[..., 0], normal[..., 2]):
+    normal = to_unit_range(pixels)
+    if (
+        normal.shape[2] == 3
+        and np.array_equal(normal[..., 0], normal[..., 1])
+        and np.array_equal(normal[..., 0], normal[..., 2])
+    ):
         normal = normal[..., :1]
-    distance = np.rint(normalised_distance(instances) * 255).astype(np.uint8)
+    size = read[0].pixel_size_um
+    tissue = np.broadcast_to(pixels, (*pixels.shape[:2], 3))  # a grey picture among the stained ones
     return Source(
-        normal.astype(np.float16), instances, distance, median_diameter(instances), tiles[0]["modality"], len(tiles)
+        normal.astype(np.float16),
+        instances,
+        distance=np.rint(normalised_distance(instances) * 255).astype(np.uint8),
+        diameter=typical_diameter(instances),
+        modality=tiles[0]["modality"],
+        tiles=len(tiles),
+        scale=size / mpp if mpp and size else float("nan"),
+        sites=find_sites(instances, tissue, sampling) if sampling else None,
+        known=known_mask(instances, tissue, sampling or SamplingSettings()) if tiles[0].get("partial") else None,
     )
 
 

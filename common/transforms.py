@@ -11,14 +11,16 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable
 
-from .augment import augment
+from .augment import augment, unchanged
 from .blocks import decode_in_blocks
 from .datasets.labels import read_instances
 from .flags import as_flag
 from .images import read_image
 from .instances import DecodeSettings
+from .magnification import resolve_mpp, scale_to
 from .normalise import normalise
-from .targets import touching_mask
+from .targets import touching_mask, typical_diameter
+from .tissue import possible_nuclei
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
@@ -50,6 +52,54 @@ class ReadMicroscopyd(MapTransform):
         return item
 
 
+class Magnificationd(MapTransform):
+    """The factor at each key that brings the image to the pixel size of the training, from ``pixel_size_um``.
+
+    Args:
+        keys: where the factor, a float, is put.
+        training_mpp: pixel size at which the network was trained, in um.
+        mpp: pixel size of all images, where the files do not tell it or tell it wrong; None believes the files.
+
+    Raises:
+        InputError: pixels too coarse for what the network looks for.
+    """
+
+    def __init__(self, keys: KeysCollection, training_mpp: float = 0.25, mpp: float | str | None = None) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.training_mpp, self.mpp = training_mpp, mpp
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        size = resolve_mpp(item["pixel_size_um"], self.mpp, self.training_mpp)  # type: ignore[arg-type]
+        item["pixel_size_um"] = float("nan") if size.origin == "assumed" else size.mpp
+        for key in self.keys:
+            item[key] = scale_to(size.mpp, self.training_mpp, item["path"])
+        return item
+
+
+class PossibleNucleid(MapTransform):
+    """Where nuclei may be in stained tissue (:func:`.tissue.possible_nuclei`), as ``possible`` (1, rows, columns) bool.
+
+    Args:
+        keys: pixels as read (channels, rows, columns).
+        enabled: without it the whole image is possible.
+    """
+
+    def __init__(self, keys: KeysCollection, enabled: bool | str = True) -> None:
+        super().__init__(keys)
+        self.enabled = as_flag(enabled, "enabled")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            pixels = np.moveaxis(np.asarray(item[key]), 0, -1)
+            # A grey picture has no stains to tell apart.
+            look = self.enabled and pixels.shape[2] == 3
+            possible = possible_nuclei(pixels) if look else np.ones(pixels.shape[:2], bool)
+            item["possible"] = torch.from_numpy(possible)[None]
+        return item
+
+
 class ReadInstancesd(MapTransform):
     """Read the truth at each key into a (1, rows, columns) int32 instance map; an item without truth loses the key.
 
@@ -74,10 +124,11 @@ class RandAppearanced(Randomizable, MapTransform):
     """What another microscope, stain or laboratory would have made of the crop (:func:`.augment.augment`).
 
     Args:
-        keys: image, (rows, columns, 3) float32 array.
+        keys: image, (rows, columns, 3) float32 array of linear grey values, made what :func:`.normalise.normalise` gives.
         instances_key: instance map of the crop.
         modality_key: imaging modality of the crop.
         probability: share of crops that are changed.
+        stains: change the colours of stained tissue too, not only light, focus and contrast.
     """
 
     def __init__(
@@ -86,38 +137,50 @@ class RandAppearanced(Randomizable, MapTransform):
         instances_key: str = "instances",
         modality_key: str = "modality",
         probability: float = 0.95,
+        stains: bool | str = True,
     ) -> None:
         MapTransform.__init__(self, keys)
         self.instances_key, self.modality_key, self.probability = instances_key, modality_key, probability
+        self.stains = as_flag(stains, "stains")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
+            modality = item[self.modality_key]
             if self.R.rand() < self.probability:
-                item[key] = augment(item[key], item[self.instances_key], item[self.modality_key], self.R)
+                item[key] = augment(item[key], item[self.instances_key], modality, self.R, self.stains)
+            else:
+                item[key] = unchanged(item[key], modality)
         return item
 
 
 class InstanceTargetsd(MapTransform):
     """The maps that the network learns, as ``label``: foreground, normalised distance, weight of the pixel.
 
-    Pixels where objects touch weigh more (Ronneberger et al., U-Net, 2015), pixels beyond the field's border nothing.
+    Pixels where objects touch weigh more (Ronneberger et al., U-Net, 2015), and so do those of small objects, which a loss
+    per pixel would neglect; pixels beyond the field's border weigh nothing.
 
     Args:
         keys: images (rows, columns, channels), made tensors (channels, rows, columns).
-        touching_weight: what pixels between touching objects weigh; all others weigh 1.
+        touching_weight: what pixels between touching objects weigh; the background weighs 1.
+        small_weight: what pixels of the smallest objects weigh at most; in between it goes by the diameter, relative to
+            that of the crop's typical object.
     """
 
-    def __init__(self, keys: KeysCollection, touching_weight: float = 4.0) -> None:
+    def __init__(self, keys: KeysCollection, touching_weight: float = 4.0, small_weight: float = 3.0) -> None:
         super().__init__(keys)
-        self.touching_weight = touching_weight
+        self.touching_weight, self.small_weight = touching_weight, small_weight
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
             item[key] = to_tensor(item[key])
         instances = item.pop("instances")
-        weight = np.where(touching_mask(instances), self.touching_weight, 1.0) * item.pop("inside")
+        areas = np.bincount(instances.ravel())
+        typical = np.nan_to_num(np.pi / 4 * typical_diameter(instances) ** 2)
+        per_object = np.clip(np.sqrt(typical / np.maximum(areas, 1)), 1.0, self.small_weight)
+        per_object[0] = 1.0
+        weight = np.where(touching_mask(instances), self.touching_weight, per_object[instances]) * item.pop("inside")
         maps = (instances > 0, item.pop("distance"), weight)
         item["label"] = torch.from_numpy(np.stack([m.astype(np.float32) for m in maps]))
         return item
@@ -140,7 +203,7 @@ class InstancesFromMapsd(MapTransform):
         self,
         keys: KeysCollection,
         settings: DecodeSettings | None = None,
-        diameter: float = 24.0,
+        diameter: float = 32.0,
         keep_probability: bool | str = False,
     ) -> None:
         super().__init__(keys)

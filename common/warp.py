@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .sampling import Sites
+
 
 @dataclass(frozen=True)
 class Source:
@@ -20,9 +22,12 @@ class Source:
         pixels: float16, normalised, 1 or 3 channels.
         instances: int32.
         distance: uint8, normalised distance times 255.
-        diameter: median diameter of the objects in pixels; NaN without objects.
+        diameter: of a typical object, in pixels; NaN without objects.
         modality: imaging modality.
         tiles: number of images that the field was put together from.
+        scale: what brings the field to the pixel size of the training; NaN goes by the objects' diameter.
+        sites: where crops are drawn; None draws them near objects.
+        known: (rows, columns) bool, where the truth is complete; None is everywhere.
     """
 
     pixels: np.ndarray
@@ -31,11 +36,14 @@ class Source:
     diameter: float
     modality: str
     tiles: int = 1
+    scale: float = float("nan")
+    sites: Sites | None = None
+    known: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A crop: pixels (rows, columns, 3) float32, instances int32, distance float32, inside (within the field) bool."""
+    """A crop: pixels (rows, columns, 3) float32, instances int32, distance float32, inside (in the field, known) bool."""
 
     pixels: np.ndarray
     instances: np.ndarray
@@ -49,16 +57,18 @@ class WarpSettings:
 
     Attributes:
         size: rows and columns of the crop.
-        diameter: what the median diameter of the source's objects becomes, in pixels of the crop.
+        diameter: what the diameter of the source's typical object becomes, in pixels of the crop, unless the source
+            brings its scale.
         spread: standard deviation of the natural logarithm of a further random scale.
         free_probability: share of crops at a free scale instead: the source's own times ``free_range``.
         free_range: lowest and highest free scale, drawn uniformly in its logarithm.
         rotation: largest angle in degrees, on top of quarter turns and flips.
-        on_object_probability: share of crops centred near an object; the others lie anywhere.
+        on_object_probability: share of crops centred near an object, or at one of the source's sites; the others lie
+            anywhere.
     """
 
     size: int = 256
-    diameter: float = 24.0
+    diameter: float = 32.0
     spread: float = 0.25
     free_probability: float = 0.25
     free_range: tuple[float, float] = (0.5, 2.0)
@@ -74,10 +84,11 @@ def draw_crop(source: Source, settings: WarpSettings, rng: np.random.RandomState
 
 
 def _draw_scale(source: Source, settings: WarpSettings, rng: np.random.RandomState) -> float:
-    if not np.isfinite(source.diameter) or rng.rand() < settings.free_probability:
+    known = source.scale if np.isfinite(source.scale) else settings.diameter / source.diameter
+    if not np.isfinite(known) or rng.rand() < settings.free_probability:
         low, high = np.log(settings.free_range)
         return float(np.exp(rng.uniform(low, high)))
-    scale = settings.diameter / source.diameter * np.exp(settings.spread * rng.randn())
+    scale = known * np.exp(settings.spread * rng.randn())
     return float(np.clip(scale, 0.2, 5.0))
 
 
@@ -89,15 +100,20 @@ def _crop_to_source(source: Source, settings: WarpSettings, scale: float, rng: n
     rows, columns = source.instances.shape
     half = settings.size / 2 / scale
     # Stay inside where the field is large enough, else centre it.
-    low = np.array([min(half, columns / 2), min(half, rows / 2)])
-    high = np.array([max(columns - half, columns / 2), max(rows - half, rows / 2)])
+    low = np.array([min(half, columns / 2), min(half, rows / 2)]) - 0.5  # pixel 0 begins half a pixel before its centre
+    high = np.array([max(columns - half, columns / 2), max(rows - half, rows / 2)]) - 0.5
     centre = rng.uniform(low, high)
     if rng.rand() < settings.on_object_probability:
-        point = _random_object_pixel(source.instances, rng)
+        point = _random_object_pixel(source.instances, rng) if source.sites is None else _site(source.sites, rng)
         if point is not None:
             centre = np.clip(point + rng.uniform(-half, half, 2) * 0.7, low, high)
     middle = (settings.size - 1) / 2
     return np.hstack([linear, (centre - linear @ np.array([middle, middle]))[:, None]])
+
+
+def _site(sites: Sites, rng: np.random.RandomState) -> np.ndarray | None:
+    drawn = sites.draw(rng)
+    return None if drawn is None else np.array([drawn[1], drawn[0]], float)
 
 
 def _random_object_pixel(instances: np.ndarray, rng: np.random.RandomState, tries: int = 200) -> np.ndarray | None:
@@ -125,6 +141,8 @@ def _warp(source: Source, matrix: np.ndarray, size: int, scale: float) -> Crop:
     inside = (rows >= 0) & (rows < part.shape[0]) & (columns >= 0) & (columns < part.shape[1])
     instances = np.zeros(shape, np.int32)
     instances[inside] = part[rows[inside], columns[inside]]
+    if source.known is not None:
+        inside[inside] = source.known[box][rows[inside], columns[inside]]
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

@@ -76,6 +76,37 @@ def test_a_binary_mask_gives_its_4_connected_components(image: Path, value: int)
     assert np.array_equal(read > 0, mask > 0)
 
 
+@pytest.mark.parametrize("value", [1, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_mask_declared_binary_is_read_as_one(image: Path, value: int, channels: int) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:3, 1:3] = mask[6, 8:12] = value
+    PilImage.fromarray(mask if channels == 1 else np.dstack([mask] * 3)).save(image.with_name("m.png"))
+    read = read_instances(_record(image, str(image.with_name("m.png")), label_kind="binary"))
+    assert np.array_equal(read, np.where(mask > 0, np.where(np.arange(SHAPE[1]) > 6, 2, 1), 0))
+
+
+def test_soft_edges_of_a_mask_declared_binary_are_cut_at_one_half(image: Path) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:7, 2:8] = 255
+    mask[0, 2:8], mask[7, 2:8], mask[8, 13] = 90, 170, 3
+    PilImage.fromarray(mask).save(image.with_name("m.png"))
+    read = read_instances(_record(image, str(image.with_name("m.png")), label_kind="binary"))
+    assert np.array_equal(read, (mask > 127).astype(np.int32))
+
+
+@pytest.mark.parametrize("factor", [1, 80])
+def test_ids_in_a_mask_declared_binary_are_refused(image: Path, factor: int) -> None:
+    PilImage.fromarray((_touching() * factor).astype(np.uint8)).save(image.with_name("m.png"))
+    with pytest.raises(InputError, match=r"m\.png: found a mask of 4 values; expected a binary mask"):
+        read_instances(_record(image, str(image.with_name("m.png")), label_kind="binary"))
+
+
+def test_an_empty_mask_declared_binary_has_no_objects(image: Path) -> None:
+    PilImage.fromarray(np.zeros(SHAPE, np.uint8)).save(image.with_name("m.png"))
+    assert not read_instances(_record(image, str(image.with_name("m.png")), label_kind="binary")).any()
+
+
 def test_an_empty_mask_is_an_image_without_objects(image: Path) -> None:
     PilImage.fromarray(np.zeros(SHAPE, np.uint8)).save(image.with_name("m.png"))
     assert not read_instances(_record(image, str(image.with_name("m.png")))).any()
@@ -173,6 +204,20 @@ def test_imagescope_outlines_are_x_y_and_clipped(image: Path) -> None:
     expected = np.zeros(SHAPE, np.int32)
     expected[1:4, 10:], expected[6:, :2] = 1, 2
     assert np.array_equal(read_instances(_record(image, label)), expected)
+
+
+def test_outlines_of_which_nothing_is_left_are_counted(image: Path) -> None:
+    inside, outside, between = (
+        [(1, 1), (4, 1), (4, 4)],
+        [(40, 1), (50, 1), (50, 4)],
+        [(6.6, 6.6), (6.8, 6.6), (6.8, 6.8)],
+    )
+    label = _xml(image.with_name("a.xml"), outside, inside, between)
+    with pytest.warns(UserWarning, match=r"a\.xml: 2 of 3 outlines cover no pixel .* 9 rows x 14 columns"):
+        assert read_instances(_record(image, label)).max() == 1
+    label = _xml(image.with_name("b.xml"), outside)
+    with pytest.warns(UserWarning, match=r"b\.xml: 1 of 1 outlines"):
+        assert not read_instances(_record(image, label)).any()
 
 
 def test_regions_without_area_are_left_out_with_file_and_region(image: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image as PilImage
 
 from common.datasets.labels import read_instances
 from common.datasets.records import images_only, load_datalist
-from common.errors import InputError
+from common.errors import InputError, Problem
 
 SHAPE = (6, 10)
 
@@ -147,6 +147,60 @@ def test_imagescope_warns_of_images_nobody_annotated_and_refuses_lost_annotation
         load_datalist(tissue)
 
 
+def test_outlines_come_before_instance_maps_image_by_image(tissue: Path) -> None:
+    for name in ("other", "TCGA-18-5592-01Z-00-DX1"):
+        _mask(tissue / "instances" / f"{name}.png")
+    (tissue / "annotations" / "other.xml").unlink()
+    endings = {record["name"]: Path(record["label"]).suffix for record in load_datalist(tissue)}
+    assert endings == {"TCGA-18-5592-01Z-00-DX1": ".xml", "TCGA-18-5592-01Z-00-DX2": ".xml", "other": ".png"}
+
+
+def test_tissue_without_patient_among_barcodes_is_named(tissue: Path) -> None:
+    with pytest.warns(UserWarning, match="no patient is known for other, taken for a patient each"):
+        load_datalist(tissue)
+    (tissue / "patients.csv").write_text(
+        "image,patient\nother.tif,P\nTCGA-18-5592-01Z-00-DX1,Q\nTCGA-18-5592-01Z-00-DX2,P\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [record["group"] for record in load_datalist(tissue)] == ["Q", "P", "P"]
+
+
+@pytest.fixture
+def partial(tmp_path: Path) -> Path:
+    for name in ("12750_500_f00003", "12750_500_f00009", "8863_500_f1"):
+        _image(tmp_path / f"{name}_original.tif", 200)
+        _mask(tmp_path / f"{name}_mask.png")
+    return tmp_path
+
+
+def test_partly_annotated_images_say_so_and_know_their_patient(partial: Path) -> None:
+    records = load_datalist(partial)
+    assert _names(records) == ["12750_500_f00003_original", "12750_500_f00009_original", "8863_500_f1_original"]
+    assert [record["group"] for record in records] == ["12750", "12750", "8863"]
+    assert all(record["partial"] is True for record in records)
+    assert read_instances(records[0]).sum() == 6
+    assert json.loads(json.dumps(records)) == records
+    assert _names(images_only(partial)) == _names(records), "masks are no images"
+
+
+def test_a_table_of_patients_counts_before_the_code_in_the_name(partial: Path) -> None:
+    (partial / "patients.csv").write_text(
+        "image,patient\n" + "".join(f"{file.name},P\n" for file in partial.glob("*_original.tif"))
+    )
+    assert {record["group"] for record in load_datalist(partial)} == {"P"}
+
+
+def test_partly_annotated_images_and_masks_must_be_complete(partial: Path) -> None:
+    (partial / "8863_500_f1_mask.png").unlink()
+    with pytest.raises(InputError, match="1 image without mask: 8863_500_f1"):
+        load_datalist(partial)
+    problems: list[Problem] = []
+    assert len(load_datalist(partial, problems=problems)) == 2
+    assert [problem.name for problem in problems] == ["8863_500_f1"]
+    assert [record["label"] is None for record in images_only(partial)] == [False, False, True]
+
+
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     for name in ("a", "b"):
@@ -203,6 +257,18 @@ def test_an_image_without_patient_is_named(pairs: Path) -> None:
     (pairs / "patients.csv").write_text("image,patient\na.png,P1\n")
     with pytest.raises(InputError, match=r"patients\.csv: found no patient for b"):
         load_datalist(pairs)
+    problems: list[Problem] = []
+    assert _names(load_datalist(pairs, problems=problems)) == ["a"]
+    assert [problem.name for problem in problems] == ["b"]
+    assert "no patient for b" in problems[0].reason
+    assert _names(images_only(pairs)) == ["a", "b"], "where nothing is split nobody needs the patient"
+
+
+def test_barcodes_tell_the_patient_in_every_layout(pairs: Path) -> None:
+    for folder in ("images", "masks"):
+        for file in (pairs / folder).iterdir():
+            file.rename(file.with_name(f"TCGA-A7-A13E-01Z_{file.name}"))
+    assert [record["group"] for record in load_datalist(pairs)] == ["TCGA-A7-A13E"] * 2
 
 
 @pytest.mark.parametrize("inner", ["", "images"])
@@ -309,13 +375,24 @@ def test_real_tissue_images_with_their_outlines(real_data: Path, tmp_path: Path)
         instances = read_instances(records[0])
     assert instances.shape == (1000, 1000)
     assert instances.max() > 100
-    # Beside the outlines there are label images for all thirty.
-    assert len(load_datalist(real_data / "monuseg")) == 30
+    # Beside the outlines there are label images for all thirty, of a patient each.
+    (tmp_path / "instances").symlink_to(real_data / "monuseg" / "instances")
+    labels = [Path(record["label"]).suffix for record in images_only(tmp_path)]
+    assert (labels.count(".xml"), labels.count(".png")) == (13, 17)
+
+
+@pytest.mark.data
+def test_two_real_hospitals_are_one_data_list(real_data: Path) -> None:
+    records = load_datalist([real_data / "monuseg", real_data / "tnbc"])
+    assert [record["dataset"] for record in records] == ["monuseg"] * 30 + ["tnbc"] * 39
+    assert len({record["group"] for record in records[:30]}) == 30
+    assert len({record["group"] for record in records[30:]}) == 8
+    assert {record["modality"] for record in records} <= {"purple_on_purple", "purple_on_white"}
 
 
 @pytest.mark.data
 def test_real_label_images_and_patients(real_data: Path) -> None:
-    records = load_datalist(real_data / "tnbc")
+    records = images_only(real_data / "tnbc")
     assert len(records) == 39
     assert len({record["group"] for record in records}) == 8
     assert read_instances(records[0]).max() > 5

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.datasets.folds import assign_folds, check_no_shared_group, read_datalist, split, write_datalist
+from common.datasets.folds import (
+    assign_folds,
+    check_folds,
+    check_no_shared_group,
+    read_datalist,
+    split,
+    with_folds,
+    write_datalist,
+)
 from common.errors import InputError
 
 
@@ -104,7 +112,43 @@ def test_own_folds_count_if_all_images_have_one() -> None:
     own = [{**record, "fold": index // 15} for index, record in enumerate(_records())]
     assert [record["name"] for record in split(own, 1)[1]] == [f"i{n}" for n in range(15, 30)]
     del own[0]["fold"]
-    assert split(own, 4)[1], "an incomplete assignment is not used, and five folds are assigned"
+    with pytest.raises(InputError, match="no fold for i0; .* or for none"):
+        split(own, 1)
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_the_plan_of_all_folds_is_what_each_training_would_divide_for_itself(fold: int) -> None:
+    planned = with_folds(_records(), num_folds=4, seed=7)
+    validation = split(_records(), fold, num_folds=4, seed=7)[1]
+    assert [record["name"] for record in planned if record["fold"] == fold] == [r["name"] for r in validation]
+    assert with_folds(planned, num_folds=2, seed=1) == planned, "own folds stay"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_plan_that_holds_gives_its_folds(first: int) -> None:
+    planned = [{**r, "fold": r["fold"] + first} for r in with_folds(_records(), 5)]
+    assert check_folds(planned) == list(range(first, first + 5))
+
+
+def test_a_plan_with_a_patient_in_two_folds_names_patient_and_folds() -> None:
+    leaking = [{**record, "fold": 2 if index == 4 else index // 15} for index, record in enumerate(_records())]
+    leaking = [{**r, "fold": 1 if r["name"] == "i9" else r["fold"]} for r in leaking]
+    with pytest.raises(InputError, match=r"several folds: p1 \(in folds 0 and 2\), p3 \(in folds 0 and 1\)"):
+        check_folds(leaking)
+
+
+def test_plans_that_test_nothing_in_a_fold_are_refused() -> None:
+    def plan(*folds: int | None) -> list[dict[str, Any]]:
+        return [{"name": f"i{n}", "fold": fold} for n, fold in enumerate(folds)]
+
+    with pytest.raises(InputError, match="no image in fold 1, 2"):
+        check_folds(plan(0, 3, 0))
+    with pytest.raises(InputError, match="no image in fold 1;"):
+        check_folds(plan(2, 3))
+    with pytest.raises(InputError, match="all 2 images in one fold"):
+        check_folds(plan(1, 1))
+    with pytest.raises(InputError, match="no fold for i1"):
+        check_folds(plan(0, None, 1))
 
 
 def test_folds_that_cannot_be_are_refused() -> None:

@@ -165,6 +165,30 @@ def test_cmyk_becomes_rgb(tmp_path: Path, suffix: str) -> None:
     assert np.abs(pixels - [255, 0, 0]).max() <= 4
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_is_what_pillow_makes_of_it(tmp_path: Path, rng: np.random.Generator, suffix: str) -> None:
+    # Coarse blocks, which JPEG keeps.
+    inks = rng.integers(0, 256, (3, 4, 4), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    PilImage.fromarray(inks, "CMYK").save(tmp_path / f"a{suffix}", quality=100)
+    with PilImage.open(tmp_path / f"a{suffix}") as image:
+        expected = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(read_image(tmp_path / f"a{suffix}").pixels - expected).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_an_all_white_tile_is_an_image(tmp_path: Path, suffix: str) -> None:
+    PilImage.fromarray(np.full((ROWS, COLUMNS, 3), 255, np.uint8)).save(tmp_path / f"a{suffix}")
+    pixels = read_image(tmp_path / f"a{suffix}").pixels
+    assert pixels.shape == (ROWS, COLUMNS, 1), "grey stored as RGB, like any other"
+    assert (pixels == 255).all()
+
+
+def test_a_palette_with_transparency_is_rgb(tmp_path: Path, colour: np.ndarray) -> None:
+    palette = PilImage.fromarray(colour).quantize(16)
+    palette.save(tmp_path / "a.png", transparency=3)
+    assert np.array_equal(read_image(tmp_path / "a.png").pixels, np.asarray(palette.convert("RGB")))
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_float_tiff_becomes_float32(tmp_path: Path, dtype: type) -> None:
     pixels = np.linspace(-1, 3, ROWS * COLUMNS).reshape(ROWS, COLUMNS).astype(dtype)
@@ -287,6 +311,10 @@ def test_absent_file_is_refused(tmp_path: Path) -> None:
         (72, "INCH", None),
         (96, "INCH", None),
         (300, "INCH", None),
+        (1200, "INCH", None),
+        (2600, "INCH", 25400 / 2600),
+        (210000, "CENTIMETER", None),
+        (190000, "CENTIMETER", 10 / 190),
         (28.35, "CENTIMETER", None),
         (1, "INCH", None),
         (40000, "NONE", None),
@@ -299,19 +327,70 @@ def test_pixel_size_from_resolution_tags(
     assert read_image(tmp_path / "a.tif").pixel_size_um == (None if expected is None else pytest.approx(expected))
 
 
-@pytest.mark.parametrize(("unit", "expected"), [("µm", 0.65), ("nm", 0.00065), ("mm", 650.0), ("pixel", None)])
+@pytest.mark.parametrize(
+    ("unit", "expected"), [("µm", 0.65), ("um", 0.65), ("nm", 0.00065), ("mm", 650.0), ("pixel", None)]
+)
 def test_pixel_size_from_ome(tmp_path: Path, grey: np.ndarray, unit: str, expected: float | None) -> None:
-    metadata = {"axes": "YX", "PhysicalSizeX": 0.65, "PhysicalSizeXUnit": unit}
+    # The same length in each unit is the same length; what is no length is unknown.
+    size = 0.65 * 0.65 / expected if expected else 0.65
+    expected = 0.65 if expected else None
+    metadata = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeXUnit": unit}
     tifffile.imwrite(tmp_path / "a.ome.tif", grey, metadata=metadata)
     assert read_image(tmp_path / "a.ome.tif").pixel_size_um == (None if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize(
-    ("unit", "expected"), [("micron", 0.5), ("um", 0.5), ("\\u00B5m", 0.5), ("mm", 500.0), ("pixel", None)]
+    ("unit", "expected"), [("micron", 0.5), ("um", 0.5), ("\\u00B5m", 0.5), ("mm", None), ("pixel", None)]
 )
 def test_pixel_size_from_imagej(tmp_path: Path, grey: np.ndarray, unit: str, expected: float | None) -> None:
     tifffile.imwrite(tmp_path / "a.tif", grey, imagej=True, resolution=(2, 2), metadata={"unit": unit})
     assert read_image(tmp_path / "a.tif").pixel_size_um == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize("content", ["0", "-0.5", "nan", "a", "650"])
+def test_an_ome_size_that_cannot_be_is_unknown(tmp_path: Path, grey: np.ndarray, content: str) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", grey, metadata={"axes": "YX", "PhysicalSizeX": 0.65})
+    data = (tmp_path / "a.ome.tif").read_bytes()
+    assert data.count(b'PhysicalSizeX="0.65"') == 1
+    new = f'PhysicalSizeX="{content}"'.encode()
+    # The same number of bytes, as the file holds offsets.
+    (tmp_path / "a.ome.tif").write_bytes(data.replace(b'PhysicalSizeX="0.65"', new.ljust(len(b'PhysicalSizeX="0.65"'))))
+    assert read_image(tmp_path / "a.ome.tif").pixel_size_um is None
+
+
+def test_an_ome_file_without_size_has_that_of_its_tags(tmp_path: Path, grey: np.ndarray) -> None:
+    options = {"resolution": (40000, 40000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", grey, metadata={"axes": "YX"}, **options)
+    assert read_image(tmp_path / "a.ome.tif").pixel_size_um == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("AppMag = 40|StripeWidth = 2040|MPP = 0.2520|Left = 25.6", 0.252),
+        ("AppMag = 20|MPP = 0,4990", 0.499),
+        ("AppMag=20|Date = 12/29/09", 0.5),
+        ("AppMag = 40|MPP = 0", 0.25),
+        ("MPP = 25.4.1", None),
+        ("MPP = unknown", None),
+        ("COMPP = 0.25", None),
+    ],
+)
+def test_pixel_size_from_a_scanner_s_description(
+    tmp_path: Path, grey: np.ndarray, text: str, expected: float | None
+) -> None:
+    description = f"Aperio Image Library v10\r\n{COLUMNS}x{ROWS} Q=30|{text}"
+    for name, options in (("a.tif", {}), ("72dpi.tif", {"resolution": (72, 72), "resolutionunit": "INCH"})):
+        tifffile.imwrite(tmp_path / name, grey, description=description, metadata=None, **options)
+        assert read_image(tmp_path / name).pixel_size_um == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("dpi", [72, 101600 / 25])
+def test_what_png_and_jpeg_say_is_not_believed(tmp_path: Path, grey: np.ndarray, name: str, dpi: float) -> None:
+    # 4064 dots per inch would be 6.25 um, but these fields hold the resolution of screens and printers.
+    PilImage.fromarray(grey).save(tmp_path / name, dpi=(dpi, dpi))
+    assert read_image(tmp_path / name).pixel_size_um is None
 
 
 def test_no_pixel_size_without_tags(tmp_path: Path, grey: np.ndarray) -> None:

@@ -9,7 +9,8 @@ import torch
 from monai.data import MetaTensor, decollate_batch
 from torch import nn
 
-from common.inferers import AutocastInferer, SizeAdaptiveInferer, TiledInferer, window_ramps, window_starts
+from common.inferers import AutocastInferer, MagnificationInferer, SizeAdaptiveInferer, TiledInferer
+from common.inferers.windows import window_ramps, window_starts
 from common.instances import decode
 from common.targets import normalised_distance
 
@@ -206,7 +207,7 @@ def test_the_plain_inferer_gives_single_precision_logits(amp: bool) -> None:
 
 
 def adaptive(**options: object) -> SizeAdaptiveInferer:
-    return SizeAdaptiveInferer(TiledInferer(patch_size=128, overlap=32, amp=False), **options)  # type: ignore[arg-type]
+    return SizeAdaptiveInferer(TiledInferer(patch_size=128, overlap=32, amp=False), **{"diameter": 24.0, **options})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_objects_of_about_the_right_size_need_one_pass() -> None:
 def test_where_nothing_is_found_other_scales_are_tried() -> None:
     network = Logit(smallest=192)  # blind to the image at its own scale
     image, _ = discs(100, 100, 12)
-    inferer = SizeAdaptiveInferer(TiledInferer(patch_size=256, overlap=32, amp=False))
+    inferer = SizeAdaptiveInferer(TiledInferer(patch_size=256, overlap=32, amp=False), diameter=24.0)
     result = inferer(image, network)
     assert float(result.meta["network_scale"]) == pytest.approx(2.0, rel=0.15)
     assert float(result.meta["object_diameter"]) == pytest.approx(12, rel=0.12)
@@ -282,3 +283,39 @@ def test_metadata_of_the_input_does_no_harm() -> None:
     torch.testing.assert_close(plain.as_tensor(), carried.as_tensor())
     tiled = TiledInferer(patch_size=64, overlap=16, amp=False)(MetaTensor(image), Logit())
     torch.testing.assert_close(torch.as_tensor(tiled), plain.as_tensor(), atol=1e-5, rtol=0)
+
+
+# the magnification
+
+
+def at_magnification(**options: object) -> MagnificationInferer:
+    return MagnificationInferer(TiledInferer(patch_size=64, overlap=16, amp=False), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [2.0, 0.5, 1.0])
+def test_images_are_seen_at_the_magnification_of_the_training(scale: float) -> None:
+    network = Logit()
+    result = at_magnification(diameter=30.0)(picture(32, 32), network, scale=torch.tensor([scale]))
+    assert result.shape == (1, 2, 32, 32)
+    assert network.shown[0][-2:] == (max(32, int(32 * scale)),) * 2
+    assert float(result.meta["network_scale"]) == pytest.approx(scale)
+    assert float(result.meta["object_diameter"]) == pytest.approx(30 / scale)
+
+
+def test_windows_without_possible_objects_are_not_predicted_and_the_others_do_not_change() -> None:
+    image = picture(64, 300)
+    possible = torch.zeros(1, 1, 64, 300, dtype=torch.bool)
+    possible[..., 10:20, 5:60] = True
+    network, whole = Logit(), Logit()
+    found = at_magnification()(image, network, possible=possible)
+    expected = at_magnification()(image, whole)
+    assert sum(shape[0] for shape in network.shown) == 2 < sum(shape[0] for shape in whole.shown)
+    torch.testing.assert_close(
+        found.as_tensor()[possible.expand_as(found)], expected.as_tensor()[possible.expand_as(found)]
+    )
+    assert found[..., 120:].eq(0).all()
+
+
+def test_an_image_without_possible_objects_gives_maps_all_the_same() -> None:
+    found = at_magnification()(picture(64, 70), Logit(), possible=torch.zeros(1, 1, 64, 70, dtype=torch.bool))
+    assert found.shape == (1, 2, 64, 70)

@@ -68,6 +68,39 @@ def test_touching_discs_are_parted(gap: int) -> None:
     assert min(overlap_of_each(truth, result.labels)) > 0.85
 
 
+@pytest.mark.parametrize(
+    ("saddle", "peaks", "expected"),
+    [
+        (0.20, (0.9, 0.9), 2),  # parted already at the level of the cores
+        (0.55, (0.9, 0.9), 2),
+        (0.55, (0.9, 0.75), 2),
+        (0.75, (0.95, 0.95), 2),
+        (0.65, (0.75, 0.75), 1),  # two bumps that hardly rise above what joins them
+        (0.55, (0.9, 0.62), 1),
+        (0.20, (0.35, 0.9), 2),  # low, but a core of its own
+    ],
+)
+def test_a_core_with_two_summits_is_parted_if_both_rise_above_the_saddle(
+    saddle: float, peaks: tuple[float, float], expected: int
+) -> None:
+    profile = np.interp(np.arange(60), [5, 18, 30, 42, 55], [0.0, peaks[0], saddle, peaks[1], 0.0])
+    rows = np.interp(np.arange(24), [2, 12, 21], [0.0, 1.0, 0.0])
+    distance = (rows[:, None] * profile).astype(np.float32)
+    foreground = np.where(distance > 0, 0.95, 0.02).astype(np.float32)
+    settings = DecodeSettings(min_confidence=0.0, smoothing=0.0)
+    assert len(decode(foreground, distance, DIAMETER, settings).confidence) == expected
+
+
+def test_a_core_can_part_more_than_once() -> None:
+    profile = np.interp(np.arange(90), [2, 15, 28, 41, 54, 67, 80], [0.0, 0.95, 0.4, 0.95, 0.7, 0.95, 0.0])
+    rows = np.interp(np.arange(24), [2, 12, 21], [0.0, 1.0, 0.0])
+    distance = (rows[:, None] * profile).astype(np.float32)
+    result = decode(np.where(distance > 0, 0.95, 0.02).astype(np.float32), distance, DIAMETER, SETTINGS)
+    assert len(result.confidence) == 3
+    assert [int(result.labels[12, column] > 0) for column in (15, 41, 67)] == [1, 1, 1]
+    assert len({int(result.labels[12, column]) for column in (15, 41, 67)}) == 3
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_any_maps_give_valid_connected_instances(seed: int) -> None:
     rng = np.random.default_rng(seed)

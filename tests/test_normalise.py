@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common.normalise import intensity_range, is_dark_field, normalise
+from common.augment import unchanged
+from common.normalise import compress, intensity_range, is_dark_field, normalise, to_unit_range
 
 
 @pytest.fixture
@@ -108,3 +109,30 @@ def test_large_images_are_sampled_and_give_the_same_range(dark: np.ndarray) -> N
 def test_the_range_is_never_empty(value: float) -> None:
     low, high = intensity_range(np.full((5, 5, 1), value))
     assert high > low
+
+
+def test_compression_keeps_nought_and_one_and_the_order_and_makes_ten_two(rng: np.random.Generator) -> None:
+    values = np.sort(rng.uniform(-0.5, 10, 500)).astype(np.float32)
+    found = compress(values)
+    assert (np.diff(found) > 0).all()
+    np.testing.assert_array_equal(compress(np.array([0.0], np.float32)), 0)
+    assert compress(np.array([1.0], np.float32)) == pytest.approx(1)
+    assert compress(np.array([10.0], np.float32)) == pytest.approx(2, abs=0.02)
+
+
+def test_beside_a_dead_cell_the_living_show_and_its_own_texture_is_kept(dark: np.ndarray) -> None:
+    image = dark.astype(np.uint16) * 10
+    image[35:45, 5:45] = np.arange(20000, 24000, 100, dtype=np.uint16)[
+        None, :, None
+    ]  # a tenth of the area, ten times brighter
+    found, linear = normalise(image)[..., 0], to_unit_range(image)[..., 0]
+    assert found[20, 20] - found[2:8, 60:].mean() > 1.8 * (linear[20, 20] - linear[2:8, 60:].mean())
+    assert (np.diff(found[40, 5:45]) > 0).all()
+
+
+def test_a_training_crop_that_is_left_alone_is_what_inference_sees(dark: np.ndarray) -> None:
+    light = 255 - np.concatenate([dark // 3, dark // 2, dark // 5], axis=2)
+    for image, modality in ((dark, "fluorescence"), (255 - dark, "brightfield"), (light, "stained")):
+        linear = to_unit_range(image)
+        crop = np.repeat(linear, 3, axis=2) if linear.shape[2] == 1 else linear
+        np.testing.assert_array_equal(unchanged(crop, modality), normalise(image))

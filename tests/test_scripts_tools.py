@@ -19,7 +19,7 @@ import pytest
 from common.datasets.labels import read_instances
 from common.datasets.records import images_only, load_datalist
 from common.images import read_image
-from common.targets import median_diameter
+from common.targets import typical_diameter
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "scripts"
@@ -194,7 +194,7 @@ def test_demo_data_is_of_every_kind_and_can_be_read(tmp_path: Path) -> None:
         "purple_on_purple",
         "purple_on_white",
     }
-    sizes = [median_diameter(read_instances(record)) for record in records.values() if record["label"]]
+    sizes = [typical_diameter(read_instances(record)) for record in records.values() if record["label"]]
     assert min(sizes) < 20
     assert max(sizes) > 50
 

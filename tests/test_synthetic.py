@@ -15,7 +15,7 @@ from common.datasets.modality import guess_modality
 from common.datasets.records import load_datalist
 from common.images import read_image
 from common.synthetic import GeneratedImage, fluorescence_image, nuclei, stained_image, write_bowl_layout
-from common.targets import median_diameter, touching_mask
+from common.targets import touching_mask, typical_diameter
 
 MAKERS = [fluorescence_image, stained_image]
 
@@ -43,7 +43,7 @@ def test_objects_keep_a_gap_unless_they_are_to_touch(seed: int) -> None:
 @pytest.mark.parametrize("diameter", [12, 24, 60])
 def test_objects_have_the_diameter_asked_for(diameter: int) -> None:
     instances = nuclei((12 * diameter, 12 * diameter), 40, diameter, np.random.default_rng(0))
-    assert median_diameter(instances) == pytest.approx(diameter, rel=0.15)
+    assert typical_diameter(instances) == pytest.approx(diameter, rel=0.15)
 
 
 def test_a_full_image_ends_with_fewer_objects_than_asked() -> None:

@@ -13,7 +13,7 @@ from monai.transforms import Compose
 from PIL import Image as PilImage
 
 from common.errors import InputError
-from common.targets import median_diameter, normalised_distance
+from common.targets import normalised_distance, typical_diameter
 from common.training import CropDataset, NumberedSampler, load_fields, modality_weights
 from common.transforms import InstanceTargetsd, RandAppearanced
 from common.warp import Source, WarpSettings
@@ -27,7 +27,7 @@ def make_field(modality: str, shape: tuple[int, int] = (50, 60), seed: int = 0, 
     instances = np.kron(ids, np.ones((10, 10), int))[: shape[0], : shape[1]].astype(np.int32)
     pixels = np.where(instances > 0, 0.8, 0.1).astype(np.float16)[..., None]
     distance = np.rint(255 * normalised_distance(instances)).astype(np.uint8)
-    return Source(pixels, instances, distance, median_diameter(instances), modality, tiles)
+    return Source(pixels, instances, distance, typical_diameter(instances), modality, tiles)
 
 
 def make_dataset(seed: int = 0, **options: Any) -> CropDataset:

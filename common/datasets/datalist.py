@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..outputs.files import write_text
 
 _SECTIONS = ("training", "validation", "validating", "test", "testing")
 _EXPECTED = '{"training": [{"image": ..., "label": ..., "patient": ..., "fold": ...}, ...]}'
@@ -98,10 +99,18 @@ def _resolved(item: Any, path: Path) -> str:
 
 
 def write_datalist(path: str | Path, datalist: Sequence[dict[str, Any]]) -> None:
-    """Write records as a JSON data list; :func:`read_datalist` gives them back.
+    """Write records as a JSON data list, whole or not at all; :func:`read_datalist` gives them back.
 
     Paths below the file's folder are written relative to it, so that the folder can be moved, others absolute.
+
+    Raises:
+        InputError: the folder cannot be written.
     """
+    write_text(path, json.dumps(datalist_content(path, datalist), indent=1) + "\n")
+
+
+def datalist_content(path: str | Path, datalist: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What :func:`write_datalist` writes, to be compared with what is there already."""
     path = Path(path).absolute()
     entries = []
     for record in datalist:
@@ -112,9 +121,7 @@ def write_datalist(path: str | Path, datalist: Sequence[dict[str, Any]]) -> None
         elif label is not None:
             entry["label"] = _relative(label, path)
         entries.append(entry)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"training": entries}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    return {"training": entries}
 
 
 def _relative(item: str, path: Path) -> str:

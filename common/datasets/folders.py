@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InputError, Problem, leave_out
 from ..images import is_image_name, list_images
-from .tables import read_patients
+from .patients import patient_groups
 
 _MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -25,7 +25,9 @@ def matches(folder: Path) -> bool:
 
 
 def records(folder: Path, need_labels: bool = True, problems: list[Problem] | None = None) -> list[dict[str, Any]]:
-    """One record per image, sorted by name; ``group`` is the patient where ``patients.csv`` tells it, else the image.
+    """One record per image, sorted by name; ``group`` is the patient where it is known, else the image.
+
+    The patient is known by ``patients.csv`` or a TCGA barcode, see :func:`.patients.patient_groups`.
 
     Raises:
         InputError: two images or masks of one stem, images that ``patients.csv`` lacks, and with ``need_labels`` a mask
@@ -36,11 +38,11 @@ def records(folder: Path, need_labels: bool = True, problems: list[Problem] | No
     if need_labels:
         refuse_alone(folder / "images", images, masks, "image", "mask", problems)
         refuse_alone(folder / "masks", masks, images, "mask", "image", problems)
-    patients = read_patients(folder, list(images))
+    groups = patient_groups(folder, list(images), problems, required=need_labels)
     return [
-        {"name": stem, "image": str(image), "label": masks.get(stem), "group": patients.get(stem, stem)}
+        {"name": stem, "image": str(image), "label": masks.get(stem), "group": groups[stem]}
         for stem, image in images.items()
-        if stem in masks or not need_labels
+        if stem in groups and (stem in masks or not need_labels)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,17 @@ import numpy as np
 from ..errors import InputError
 from .datalist import read_datalist, write_datalist
 
-__all__ = ["assign_folds", "check_no_shared_group", "read_datalist", "split", "write_datalist"]
+__all__ = [
+    "assign_folds",
+    "check_folds",
+    "check_no_shared_group",
+    "group_of",
+    "listed",
+    "read_datalist",
+    "split",
+    "with_folds",
+    "write_datalist",
+]
 
 
 def assign_folds(
@@ -89,12 +99,16 @@ def split(
         seed: of the assignment.
 
     Raises:
-        InputError: no such fold, a fold without images, fewer groups than folds, or a group on both sides.
+        InputError: no such fold, a fold without images, a fold for some of the images only, fewer groups than folds, or
+            a group on both sides.
     """
     records = list(datalist)
     if fold is None or fold == -1:
         return records, []
-    folds = _folds_of(records, fold, num_folds, seed)
+    assigned = not any(record.get("fold") is not None for record in records)
+    if assigned and not 0 <= fold < num_folds:
+        raise InputError("fold", str(fold), f"a fold from 0 to {num_folds - 1}, or -1 to train on all images")
+    folds = [record["fold"] for record in with_folds(records, num_folds, seed)]
     validation = [record for record, own in zip(records, folds, strict=True) if own == fold]
     training = [record for record, own in zip(records, folds, strict=True) if own != fold]
     if not training or not validation:
@@ -107,28 +121,74 @@ def split(
     return training, validation
 
 
-def _folds_of(records: list[dict[str, Any]], fold: int, num_folds: int, seed: int) -> list[int]:
-    own = [record.get("fold") for record in records]
-    if records and all(value is not None for value in own):
-        return [int(value) for value in own if value is not None]
-    if not 0 <= fold < num_folds:
-        raise InputError("fold", str(fold), f"a fold from 0 to {num_folds - 1}, or -1 to train on all images")
-    strata = [record.get("modality") for record in records]
+def with_folds(datalist: Sequence[dict[str, Any]], num_folds: int = 5, seed: int = 0) -> list[dict[str, Any]]:
+    """The records, each with its ``"fold"``: their own if all have one, otherwise assigned as :func:`split` does.
+
+    Args:
+        datalist: records as :func:`..records.load_datalist` gives them.
+        num_folds: number of folds to assign; not used for records that bring their own.
+        seed: of the assignment.
+
+    Raises:
+        InputError: a fold for some of the images only, or fewer groups than folds.
+    """
+    own = [record.get("fold") for record in datalist]
+    bare = [record["name"] for record, fold in zip(datalist, own, strict=True) if fold is None]
+    if datalist and not bare:
+        return [{**record, "fold": int(fold)} for record, fold in zip(datalist, own, strict=True) if fold is not None]
+    if len(bare) < len(own):
+        raise InputError("fold", f"no fold for {listed(bare)}", "a fold for each image of the data list, or for none")
+    strata = [record.get("modality") for record in datalist]
     stratify = all(kind is not None for kind in strata)
-    return assign_folds([_group(record) for record in records], strata if stratify else None, num_folds, seed).tolist()
+    folds = assign_folds([group_of(record) for record in datalist], strata if stratify else None, num_folds, seed)
+    return [{**record, "fold": fold} for record, fold in zip(datalist, folds.tolist(), strict=True)]
+
+
+def check_folds(datalist: Sequence[dict[str, Any]]) -> list[int]:
+    """The folds of a whole plan, in order, if every image can be tested once by a network that never saw its patient.
+
+    Args:
+        datalist: records, each with ``"fold"``; folds count from 0 or from 1.
+
+    Raises:
+        InputError: a record without fold, a single fold, a fold without images, or a group in several folds; with names.
+    """
+    bare = [record["name"] for record in datalist if record.get("fold") is None]
+    if bare:
+        raise InputError("fold", f"no fold for {listed(bare)}", "a fold for each image")
+    folds = sorted({int(record["fold"]) for record in datalist})
+    if len(folds) < 2:
+        raise InputError("fold", f"all {len(datalist)} images in one fold", "at least 2 folds")
+    empty = [str(fold) for fold in range(min(folds[0], 1), folds[-1]) if fold not in folds]
+    if empty:
+        raise InputError("fold", f"no image in fold {listed(empty)}", f"images in each fold up to {folds[-1]}")
+    places: dict[str, set[int]] = {}
+    for record in datalist:
+        places.setdefault(group_of(record), set()).add(int(record["fold"]))
+    torn = [
+        f"{group} (in folds {' and '.join(map(str, sorted(own)))})"
+        for group, own in sorted(places.items())
+        if len(own) > 1
+    ]
+    if torn:
+        raise InputError("fold", f"images of one patient in several folds: {listed(torn)}", "each patient in one fold")
+    return folds
 
 
 def check_no_shared_group(training: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]) -> None:
     """Raise InputError with their names if groups (patients, slides, mosaics) are on both sides."""
-    shared = sorted({_group(record) for record in training} & {_group(record) for record in validation})
+    shared = sorted({group_of(record) for record in training} & {group_of(record) for record in validation})
     if shared:
-        more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
         raise InputError(
-            "fold",
-            f"{', '.join(shared[:5])}{more} in training and validation",
-            "each patient, slide or field on one side",
+            "fold", f"{listed(shared)} in training and validation", "each patient, slide or field on one side"
         )
 
 
-def _group(record: dict[str, Any]) -> str:
+def group_of(record: Mapping[str, Any]) -> str:
+    """What must not be split: the record's patient, slide or field, else the image itself."""
     return str(record.get("group") or record["name"])
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first five names, and how many more."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,12 +1,12 @@
 """Aperio ImageScope annotations: ``tissue_images/*.tif`` with ``annotations/*.xml`` of equal stems (MoNuSeg).
 
-Both may also lie side by side in one folder. Where there are no annotations but ``instances/*.png``, those are the
-labels.
+Both may also lie side by side in one folder. The label of an image is its XML file where there is one (the outlines as
+they were drawn, of which every pixel follows by one rule), else its instance map in ``instances/``; :func:`_labels`
+alone decides.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,10 @@ from defusedxml.common import DefusedXmlException
 from ..errors import InputError, Problem
 from ..images import is_image_name, list_images
 from .folders import by_stem, refuse_alone
-from .tables import read_patients
+from .patients import barcode_patient, patient_groups
 
 _IMAGE_FOLDERS = ("tissue_images", "Tissue Images", "Tissue images")
 _XML_FOLDERS = ("annotations", "Annotations")
-# Project, tissue source site and participant: the first three fields of a TCGA barcode are the patient.
-_TCGA = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?:-|$)")
 _EXPECTED = "an ImageScope annotation file (Annotations/Annotation/Regions/Region/Vertices/Vertex X Y)"
 
 
@@ -36,12 +34,15 @@ def matches(folder: Path) -> bool:
 
 
 def records(folder: Path, need_labels: bool = True, problems: list[Problem] | None = None) -> list[dict[str, Any]]:
-    """One record per image, sorted by name; ``label`` is the XML file, ``group`` the patient of a TCGA barcode.
+    """One record per image, sorted by name; ``label`` is the XML file or instance map, ``group`` the patient.
 
-    With ``need_labels`` images that nobody has annotated are left out with a warning.
+    With ``need_labels`` images that nobody has annotated are left out with a warning. The patient is that of
+    ``patients.csv`` or of the TCGA barcode; where images with and without barcode lie together, a warning names those
+    without, which count as a patient each.
 
     Raises:
-        InputError: no annotated image at all, or an annotation without its image (noted in ``problems``, if given).
+        InputError: no annotated image at all, or an annotation without its image, or an image that
+            ``patients.csv`` lacks (these are noted in ``problems`` and left out, if given).
     """
     images = by_stem(list_images(_first(folder, _IMAGE_FOLDERS) or folder))
     labels = _labels(folder)
@@ -51,11 +52,13 @@ def records(folder: Path, need_labels: bool = True, problems: list[Problem] | No
             raise InputError(where, "no annotation", "annotations/<image name>.xml for the images in tissue_images/")
         refuse_alone(where, labels, images, "annotation", "image", problems)
         _warn_unlabelled(where, sorted(images.keys() - labels.keys()))
-    patients = read_patients(folder, list(images))
+    groups = patient_groups(folder, list(images), problems, required=need_labels)
+    if need_labels:
+        _warn_no_patient(folder, groups)
     return [
-        {"name": stem, "image": str(image), "label": labels.get(stem), "group": patients.get(stem) or _patient(stem)}
+        {"name": stem, "image": str(image), "label": labels.get(stem), "group": groups[stem]}
         for stem, image in images.items()
-        if stem in labels or not need_labels
+        if stem in groups and (stem in labels or not need_labels)
     ]
 
 
@@ -105,11 +108,13 @@ def _vertices(region: Any, name: str, path: Path) -> np.ndarray:
 
 
 def _labels(folder: Path) -> dict[str, str]:
-    annotations = _first(folder, _XML_FOLDERS)
-    if annotations is None and (folder / "instances").is_dir():
-        return {stem: str(file) for stem, file in by_stem(list_images(folder / "instances")).items()}
-    files = sorted((annotations or folder).glob("*.xml"))
-    return {file.stem: str(file) for file in files if not file.name.startswith(".")}
+    """Label file of each image: XML before instance map."""
+    maps = folder / "instances"
+    images = [file for file in sorted(maps.iterdir()) if is_image_name(file)] if maps.is_dir() else []
+    outlines = sorted((_first(folder, _XML_FOLDERS) or folder).glob("*.xml"))
+    labels = {stem: str(file) for stem, file in by_stem(images).items()}
+    labels.update({file.stem: str(file) for file in outlines if not file.name.startswith(".")})
+    return labels
 
 
 def _warn_unlabelled(folder: Path, names: list[str]) -> None:
@@ -118,9 +123,15 @@ def _warn_unlabelled(folder: Path, names: list[str]) -> None:
         warnings.warn(f"{folder}: {', '.join(names[:3])}{more} not annotated, left out", stacklevel=3)
 
 
-def _patient(stem: str) -> str:
-    barcode = _TCGA.match(stem)
-    return barcode[1] if barcode else stem
+def _warn_no_patient(folder: Path, groups: dict[str, str]) -> None:
+    unknown = sorted(name for name, group in groups.items() if group == name and not barcode_patient(name))
+    if unknown and len(unknown) < len(groups):
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        warnings.warn(
+            f"{folder}: no patient is known for {', '.join(unknown[:3])}{more}, taken for a patient each; "
+            "patients.csv (image, patient) can tell",
+            stacklevel=3,
+        )
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:

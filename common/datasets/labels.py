@@ -21,9 +21,10 @@ def read_instances(record: dict[str, Any], shape: tuple[int, int] | None = None)
     ``record["label"]`` is
 
     - a label image of integers, 0 background. One with a single value besides 0 (0/255, 0/1) is a binary mask: its
-      4-connected components become the objects;
+      4-connected components become the objects. With ``record["label_kind"]`` "binary" it must be such a mask, whose
+      edges may be soft (more than half of white is object); ids are then refused, as they would run together;
     - a list of binary masks, one object each; empty masks are dropped, an empty list is an image without objects;
-    - an ImageScope ``.xml`` file; outlines are clipped to the frame;
+    - an ImageScope ``.xml`` file; outlines are clipped to the frame, and a warning counts those of which nothing is left;
     - a COCO ``.json`` file, with ``record["coco_image_id"]``.
 
     A pixel that several objects claim goes to the smallest of them, with one warning per image. Truth is otherwise kept
@@ -37,7 +38,8 @@ def read_instances(record: dict[str, Any], shape: tuple[int, int] | None = None)
         int32 (rows, columns), 0 background, ids 1 to N in the order of the file without gaps.
 
     Raises:
-        InputError: no label, a label of another size than the image, a colour image as mask, or an unreadable file.
+        InputError: no label, a label of another size than the image, a colour image as mask, ids where a binary mask is
+            expected, or an unreadable file.
     """
     label = record.get("label")
     if label is None:
@@ -48,11 +50,13 @@ def read_instances(record: dict[str, Any], shape: tuple[int, int] | None = None)
         return _compose([_mask_pixels(Path(mask), shape) for mask in label], shape, record)
     path = Path(label)
     if path.suffix.lower() == ".xml":
-        polygons = imagescope.read_polygons(path)
-        return _compose([polygon_pixels(polygon, shape) for polygon in polygons], shape, record)
+        outlines = [polygon_pixels(polygon, shape) for polygon in imagescope.read_polygons(path)]
+        _warn_lost(path, outlines, shape)
+        return _compose(outlines, shape, record)
     if path.suffix.lower() == ".json":
         return _compose(coco.read_objects(path, record["coco_image_id"], shape), shape, record)
-    return _label_image(path, shape)
+    values = read_label_values(path, shape)
+    return _components(_binary(values, path)) if record.get("label_kind") == "binary" else _instances(values)
 
 
 def read_label_values(path: str | Path, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -96,13 +100,37 @@ def compact_ids(labels: np.ndarray) -> np.ndarray:
     return (inverse + first).astype(np.int32).reshape(labels.shape)
 
 
-def _label_image(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    values = read_label_values(path, shape)
+def _instances(values: np.ndarray) -> np.ndarray:
     top = values.max(initial=0)
     if top > 0 and not ((values != 0) & (values != top)).any():
-        mask = (values != 0).astype(np.uint8)
-        return cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_32S)[1]
+        return _components(values != 0)
     return compact_ids(values)
+
+
+def _components(mask: np.ndarray) -> np.ndarray:
+    return cv2.connectedComponents(mask.astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
+
+
+def _binary(values: np.ndarray, path: Path) -> np.ndarray:
+    """Boolean mask of a binary one, also where drawing or compression has softened its edges."""
+    top = values.max(initial=0)
+    between = (values != 0) & (values != top)
+    if between.any():
+        # Soft edges: 8 bits and nearly all pixels close to black or white. Ids are spread over their range.
+        middle = np.count_nonzero((values > 0.1 * top) & (values < 0.9 * top))
+        if values.dtype != np.uint8 or top < 128 or middle > np.count_nonzero(values >= 0.9 * top):
+            raise InputError(path, f"a mask of {len(np.unique(values))} values", "a binary mask (0/1 or 0/255)")
+    return values > top / 2
+
+
+def _warn_lost(path: Path, objects: list[np.ndarray], shape: tuple[int, int]) -> None:
+    lost = sum(pixels.size == 0 for pixels in objects)
+    if lost:
+        warnings.warn(
+            f"{path}: {lost} of {len(objects)} outlines cover no pixel of the image of {shape[0]} rows x {shape[1]} "
+            "columns (outside the frame, or too small) and are left out",
+            stacklevel=3,
+        )
 
 
 def _mask_pixels(path: Path, shape: tuple[int, int]) -> np.ndarray:

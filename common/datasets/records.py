@@ -3,53 +3,90 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out
 from ..images import list_images, read_image
-from . import coco, datalist, dsb2018, folders, imagescope
+from . import coco, datalist, dsb2018, folders, imagescope, partial_masks
+from .merging import dataset_names, dataset_paths, merge
 from .modality import guess_modality
 
 _LAYOUTS = (
     "<ImageId>/images/*.png + <ImageId>/masks/*.png (Data Science Bowl 2018)",
     "tissue_images/*.tif + annotations/*.xml (ImageScope)",
     "images/ + masks/ with equal names",
+    "<patient>_*_original.tif + <patient>_*_mask.png",
     "a COCO JSON file",
     'a JSON data list {"training": [{"image", "label", "patient", "fold"}]}',
 )
 
 
 def load_datalist(
-    dataset_dir: str | Path,
+    dataset_dir: str | Path | Sequence[str | Path],
     modality_table: str | Path | None = None,
     mosaic_table: str | Path | None = None,
     need_labels: bool = True,
     problems: list[Problem] | None = None,
+    modalities: str | Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Records of all images, in the order of their names.
+    """Records of all images, in the order of their names; of several data sets one set after the other.
 
     Args:
-        dataset_dir: a folder in one of the layouts of this package, or a COCO file or data list.
+        dataset_dir: a folder in one of the layouts of this package, or a COCO file or data list; or several of them, as
+            a list or a comma-separated text (names that occur twice: see :func:`.merging.merge`).
         modality_table: ``classes.csv`` of the Data Science Bowl layout, if it does not lie in the folder or beside it.
         mosaic_table: likewise ``mosaics.csv``.
         need_labels: every image must have its truth.
         problems: images that cannot be used are noted here and left out; without it the first one raises.
+        modalities: keep only these, a list or a comma-separated text; ``*`` stands for anything (``purple_on_*`` is H&E).
 
     Returns:
         Per image ``name`` (its stem, unique), ``image`` (absolute path), ``label`` (what :func:`.labels.read_instances`
-        reads, or None), ``group`` (what must not be split: patient, slide, field, or the image itself) and ``modality``
-        (by the table, else guessed from the pixels); all values go into JSON.
+        reads, or None), ``group`` (what must not be split: patient, slide, field, or the image itself), ``modality``
+        (by the table, else guessed from the pixels) and ``dataset`` (its folder's name); where only some objects are
+        marked also ``partial``: True (an unmarked pixel is then unknown, not background). All values go into JSON.
 
     Raises:
-        InputError: an unknown layout, or what the layout's own reader finds wrong.
+        InputError: an unknown layout, what the layout's own reader finds wrong, or a modality that no image has.
     """
-    path = _existing(dataset_dir)
-    found = _layout_records(path, _table(modality_table), _table(mosaic_table), need_labels, problems)
-    if found is None:
-        raise InputError(path, _contents(path), "one of: " + "; ".join(_LAYOUTS))
-    _check(found, path, need_labels)
-    return [record for record in found if _has_modality(record, problems)]
+    paths = dataset_paths(dataset_dir)
+    tables = _table(modality_table), _table(mosaic_table)
+    datasets = {}
+    for path, name in zip(paths, dataset_names(paths), strict=True):
+        found = _layout_records(path, *tables, need_labels, problems)
+        if found is None:
+            raise InputError(path, _contents(path), "one of: " + "; ".join(_LAYOUTS))
+        _check(found, path, need_labels)
+        datasets[name] = found
+    merged = merge(datasets)
+    if len(paths) > 1:
+        _check_names(merged, paths[0])
+    return keep_modalities([record for record in merged if _has_modality(record, problems)], modalities)
+
+
+def keep_modalities(found: list[dict[str, Any]], modalities: str | Sequence[str] | None) -> list[dict[str, Any]]:
+    """The records of some modalities, in their order; of all where ``modalities`` is None or empty.
+
+    Args:
+        found: records with ``modality``.
+        modalities: names in which ``*`` stands for anything, as a list or a comma-separated text.
+
+    Raises:
+        InputError: a name that fits no record; it lists the modalities that there are.
+    """
+    wanted = modalities.split(",") if isinstance(modalities, str) else list(modalities or ())
+    wanted = [name.strip() for name in wanted if name.strip()]
+    if not wanted:
+        return found
+    counts = Counter(record["modality"] for record in found)
+    for name in wanted:
+        if not any(fnmatchcase(kind, name) for kind in counts):
+            present = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
+            raise InputError("modalities", f"{name!r}, which no image is of", f"some of {present}")
+    return [record for record in found if any(fnmatchcase(record["modality"], name) for name in wanted)]
 
 
 def _has_modality(record: dict[str, Any], problems: list[Problem] | None) -> bool:
@@ -72,7 +109,7 @@ def images_only(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         InputError: nothing there, no image, or two images of one name, whose results would overwrite one another.
     """
-    path = _existing(path)
+    path = dataset_paths(Path(path))[0]
     found = _layout_records(path, None, None, need_labels=False)
     if found is None:
         inner = path / "images"
@@ -96,18 +133,13 @@ def _layout_records(
             return imagescope.records(path, need_labels, problems)
         if folders.matches(path):
             return folders.records(path, need_labels, problems)
+        if partial_masks.matches(path):
+            return partial_masks.records(path, need_labels, problems)
     if coco.matches(path):
         return coco.records(path)
     if datalist.matches(path):
         return datalist.records(path)
     return None
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path).expanduser().absolute()
-    if not path.exists():
-        raise InputError(path, "no such file or folder", "a folder of images, an image or a JSON data list")
-    return path
 
 
 def _table(path: str | Path | None) -> Path | None:
@@ -117,15 +149,19 @@ def _table(path: str | Path | None) -> Path | None:
 def _check(found: list[dict[str, Any]], path: Path, need_labels: bool) -> None:
     if not found:
         raise InputError(path, "no image", "at least one image")
+    _check_names(found, path)
+    bare = [record["name"] for record in found if record["label"] is None]
+    if need_labels and bare:
+        raise InputError(path, f"{len(bare)} images without label: {', '.join(bare[:3])}", "a label for each image")
+
+
+def _check_names(found: list[dict[str, Any]], path: Path) -> None:
     twice = [name for name, count in Counter(record["name"] for record in found).items() if count > 1]
     if twice:
         images = ", ".join(record["image"] for record in found if record["name"] == twice[0])
         raise InputError(
             path, f"several images named {twice[0]}: {images}", "image names that differ before the ending"
         )
-    bare = [record["name"] for record in found if record["label"] is None]
-    if need_labels and bare:
-        raise InputError(path, f"{len(bare)} images without label: {', '.join(bare[:3])}", "a label for each image")
 
 
 def _contents(path: Path) -> str:

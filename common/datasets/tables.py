@@ -32,25 +32,3 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if missing:
         raise InputError(path, f"the columns {', '.join(names)}", "the columns " + ", ".join(columns))
     return [{(key or "").strip(): (value or "").strip() for key, value in row.items() if key} for row in reader]
-
-
-def read_patients(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Patient of each image by ``patients.csv`` (image, patient); empty where the folder has no such table.
-
-    The column ``image`` holds the file name with or without its ending; rows of other images are passed over.
-
-    Raises:
-        InputError: images that the table does not name: without their patient they could leak between folds.
-    """
-    path = folder / "patients.csv"
-    if not path.is_file():
-        return {}
-    patients: dict[str, str] = {}
-    for row in read_table(path, ("image", "patient")):
-        file = Path(row["image"]).name
-        patients[file] = patients[Path(file).stem] = row["patient"]
-    missing = [name for name in names if not patients.get(name)]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(path, f"no patient for {', '.join(missing[:3])}{more}", "one row (image, patient) per image")
-    return {name: patients[name] for name in names}

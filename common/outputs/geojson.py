@@ -22,6 +22,17 @@ NAMESPACE = uuid.UUID("5f0c7a52-6a0e-5d8b-9a43-0c8f1f3f7b11")
 
 DEFAULT_COLOUR = (255, 214, 0)
 
+QUPATH_NAMES = {
+    "area_px": "Area px^2",
+    "haematoxylin_mean_od": "Hematoxylin OD mean",
+    "confidence": "Detection probability",
+    "orientation_deg": "Orientation °",
+    "touches_border": "Touches border",
+}
+"""Columns whose name in QuPath does not follow from the rule of :func:`qupath_name`."""
+
+_UNITS = {"px": "px", "um": "µm", "um2": "µm^2"}
+
 Polygons = Sequence[tuple[int, Sequence[np.ndarray]]]
 
 
@@ -40,8 +51,10 @@ def feature_collection(
         image: name of the image; with the id it determines each feature's UUID.
         name: of the class.
         colour: red, green, blue of the class, 0 to 255.
-        measurements: columns as ``common.outputs.measurements.measure`` gives them, "object" holding the ids. Values
-            that are not finite are left out, since JSON has none.
+        measurements: columns as ``common.outputs.measurements.measure`` gives them, "object" holding the ids. They get
+            the names that QuPath uses (:func:`qupath_name`); lengths and areas in micrometres alone where they are
+            known. Left out are the centroid, which QuPath works out itself and counts from another corner, and values
+            that are not finite, since JSON has none.
 
     Raises:
         ValueError: an object has no outline of three vertices.
@@ -52,6 +65,21 @@ def feature_collection(
     [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]
     """
     return {"type": "FeatureCollection", "features": list(_features(polygons, image, name, colour, measurements))}
+
+
+def qupath_name(column: str) -> str:
+    """Name of a measurement as QuPath writes it: words, a capital in front, the unit behind.
+
+    >>> [qupath_name(column) for column in ("area_um2", "area_px", "major_axis_px", "solidity", "haematoxylin_mean_od")]
+    ['Area µm^2', 'Area px^2', 'Major axis px', 'Solidity', 'Hematoxylin OD mean']
+    """
+    if column in QUPATH_NAMES:
+        return QUPATH_NAMES[column]
+    stem, _, unit = column.rpartition("_")
+    if unit not in _UNITS:
+        stem, unit = column, ""
+    words = stem.replace("_", " ")
+    return f"{words[:1].upper()}{words[1:]} {_UNITS.get(unit, '')}".rstrip()
 
 
 def _features(
@@ -99,12 +127,21 @@ def _measured(measurements: Mapping[str, np.ndarray] | None) -> dict[int, dict[s
     """Measurements of each object by its id."""
     if not measurements:
         return {}
-    names = [name for name in measurements if name != "object"]
-    columns = [_plain(measurements[name]) for name in names]
+    columns_kept = [name for name in measurements if _is_kept(name, measurements)]
+    names = [qupath_name(name) for name in columns_kept]
+    columns = [_plain(measurements[name]) for name in columns_kept]
     return {
         int(identity): {name: value for name, value in zip(names, values, strict=True) if math.isfinite(value)}
         for identity, *values in zip(measurements["object"], *columns, strict=True)
     }
+
+
+def _is_kept(name: str, measurements: Mapping[str, np.ndarray]) -> bool:
+    """Pixels where there are no micrometres."""
+    if name == "object" or name.startswith("centroid_"):
+        return False
+    metric = "area_um2" if name == "area_px" else f"{name.removesuffix('_px')}_um"
+    return not name.endswith("_px") or metric not in measurements
 
 
 def _plain(column: np.ndarray) -> list[float]:

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.modality import guess_modality
+from ..tissue import haematoxylin, slide_light
 from .files import atomic
 from .perimeter import perimeters
+from .solidity import solidities
 
 Columns = dict[str, np.ndarray]
 
@@ -36,10 +39,14 @@ def measure(
     - ``area_px``, ``perimeter_px`` (:func:`common.outputs.perimeter.perimeters`), ``equivalent_diameter_px``.
     - ``major_axis_px``, ``minor_axis_px``, ``eccentricity``, ``orientation_deg``: of the ellipse with the same second
       moments; the angle between the row axis and the major axis, counter-clockwise, -90 to 90.
+    - ``solidity``: pixels of the object over pixels of its convex hull (:func:`common.outputs.solidity.solidities`).
     - ``area_um2``, ``perimeter_um``, ``equivalent_diameter_um``, ``major_axis_um``, ``minor_axis_um``: with a pixel
       size.
     - ``intensity_mean``, ``intensity_sum``; for several channels each with ``_red``, ``_green``, ``_blue`` (three
       channels) or ``_1``, ``_2``, ...; in the units of ``image``.
+    - ``haematoxylin_mean_od``: for colour images of stained tissue alone (:func:`.modality.guess_modality`), mean
+      optical density of haematoxylin, decadic as microscopes and QuPath count it (those of :mod:`common.stain` are
+      natural logarithms, 2.303 times as large); :func:`common.tissue.slide_light` estimates the empty slide.
     - ``touches_border``: 1 where the object reaches the outermost rows or columns.
     - ``confidence``, where given.
 
@@ -65,6 +72,7 @@ def measure(
     rows, columns = np.divmod(pixels, labels.shape[1])
     table: Columns = {"object": ids}
     table.update(_shape(index, len(ids), rows, columns))
+    table["solidity"] = solidities(pixels, columns, rows, index, len(ids))
     table["perimeter_px"] = perimeters(labels, pixels, index, len(ids))
     table = _ordered(table)
     if pixel_size_um:
@@ -72,6 +80,7 @@ def measure(
         table.update({f"{name}_um": table[f"{name}_px"] * pixel_size_um for name in LENGTHS})
     if image is not None:
         table.update(_intensity(np.asarray(image), pixels, index, table["area_px"]))
+        table.update(_haematoxylin(np.asarray(image), pixels, index, table["area_px"]))
     last_row, last_column = labels.shape[0] - 1, labels.shape[1] - 1
     at_border = (rows == 0) | (columns == 0) | (rows == last_row) | (columns == last_column)
     table["touches_border"] = (np.bincount(index[at_border], minlength=len(ids)) > 0).astype(np.int64)
@@ -136,6 +145,15 @@ def _intensity(image: np.ndarray, pixels: np.ndarray, index: np.ndarray, area: n
     }
     means = {f"intensity_mean{suffix}": total / area for suffix, total in sums.items()}
     return {**means, **{f"intensity_sum{suffix}": total for suffix, total in sums.items()}}
+
+
+def _haematoxylin(image: np.ndarray, pixels: np.ndarray, index: np.ndarray, area: np.ndarray) -> Columns:
+    """Of stained tissue alone; a table of other images has no such column."""
+    # Not by the dark field of `common.normalise`: densely stained tissue is darker than it is light.
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size or not guess_modality(image).startswith("purple"):
+        return {}
+    amount = haematoxylin(image.reshape(-1, 3)[pixels][None], slide_light(image))[0]
+    return {"haematoxylin_mean_od": np.bincount(index, weights=amount, minlength=len(area)) / (area * np.log(10))}
 
 
 def _confidences(confidence: Mapping[int, float] | Sequence[float] | np.ndarray, ids: np.ndarray) -> np.ndarray:

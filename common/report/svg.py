@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,4 +91,113 @@ def _marker(median: float, low: float, high: float) -> str:
     return (
         f'<line class="median" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{BASE}"/>'
         f'<text class="median" x="{x + shift:.1f}" y="13" text-anchor="{anchor}">median {median:.4g}</text>'
+    )
+
+
+COLOURS = ("#0f8a7e", "#d97706", "#7c6ee6", "#d6457a")
+"""Of lines: told apart on a light and on a dark page, also without red and green."""
+
+_MARGIN, _TOP = 44, 14
+
+
+def curves(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    label: str,
+    marked: float | None = None,
+    height: int = 300,
+) -> str:
+    """Several curves over one axis, named at the right of the picture.
+
+    The element carries its own colours and name space, so that it also stands alone as an ``.svg`` file.
+
+    Args:
+        x: at least two ascending numbers.
+        series: values by name, as many as ``x``; all finite.
+        label: of the horizontal axis, with the unit.
+        marked: place on the axis to be marked by a line.
+        height: of the picture, its width being :data:`WIDTH`.
+
+    Returns:
+        An ``<svg>`` element.
+
+    Raises:
+        ValueError: fewer than two places, no series, or one of another length.
+    """
+    if len(x) < 2 or not series or any(len(values) != len(x) for values in series.values()):
+        raise ValueError(f"curves need two places at least and a value for each: {len(x)} places")
+    numbers = np.concatenate([np.asarray(values, dtype=np.float64) for values in series.values()])
+    low, high = float(numbers.min()), float(numbers.max())
+    pad = 0.06 * (high - low) or 0.05
+    frame = _Frame(float(x[0]), float(x[-1]), low - pad, high + pad, height - 48)
+    # Names that would overlap are pushed apart, from the highest curve to the lowest.
+    order = sorted(series, key=lambda name: frame.y(series[name][-1]))
+    places: list[float] = []
+    for name in order:
+        places.append(max(frame.y(series[name][-1]) + 4, places[-1] + 14 if places else 0))
+    beside = dict(zip(order, places, strict=True))
+    lines = "".join(
+        _line(frame, x, values, name, COLOURS[index % len(COLOURS)], beside[name])
+        for index, (name, values) in enumerate(series.items())
+    )
+    mark = "" if marked is None else _mark(frame, marked)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="histogram curves" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'font-family="sans-serif" font-size="12" aria-label="{escape(label)}">{_grid(frame)}{lines}{mark}'
+        f'<text x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(label)}</text></svg>'
+    )
+
+
+class _Frame(NamedTuple):
+    """Ranges of both axes and the line on which the horizontal one lies."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+    base: float
+
+    def x(self, value: float) -> float:
+        return _MARGIN + (WIDTH - 2 * _MARGIN) * (value - self.left) / (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        return self.base - (self.base - _TOP) * (value - self.low) / (self.high - self.low)
+
+
+def _grid(frame: _Frame) -> str:
+    end = WIDTH - _MARGIN
+    across = "".join(
+        f'<line class="axis" x1="{_MARGIN}" y1="{y:.1f}" x2="{end}" y2="{y:.1f}" stroke="#8886" stroke-width="0.5"/>'
+        f'<text x="{_MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+        for value in ticks(frame.low, frame.high)
+        for y in [frame.y(value)]
+    )
+    along = "".join(
+        f'<line class="axis" x1="{x:.1f}" y1="{frame.base}" x2="{x:.1f}" y2="{frame.base + 5}" stroke="#888"/>'
+        f'<text x="{x:.1f}" y="{frame.base + 18}" text-anchor="middle">{value:g}</text>'
+        for value in ticks(frame.left, frame.right)
+        for x in [frame.x(value)]
+    )
+    axis = f'<line class="axis" x1="{_MARGIN}" y1="{frame.base}" x2="{end}" y2="{frame.base}" stroke="#888"/>'
+    return f"{across}{along}{axis}"
+
+
+def _line(frame: _Frame, x: Sequence[float], values: Sequence[float], name: str, colour: str, text_y: float) -> str:
+    points = " ".join(f"{frame.x(place):.1f},{frame.y(value):.1f}" for place, value in zip(x, values, strict=True))
+    dots = "".join(
+        f'<circle cx="{frame.x(place):.1f}" cy="{frame.y(value):.1f}" r="2.5" fill="{colour}">'
+        f"<title>{escape(name)} at {place:g}: {value:.4f}</title></circle>"
+        for place, value in zip(x, values, strict=True)
+    )
+    return (
+        f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
+        f'<text x="{WIDTH - _MARGIN + 6}" y="{text_y:.1f}" style="fill:{colour}">{escape(name)}</text>'
+    )
+
+
+def _mark(frame: _Frame, value: float) -> str:
+    x = frame.x(value)
+    return (
+        f'<line class="median" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{frame.base}" stroke="#888" '
+        f'stroke-dasharray="4 3"/><text class="median" x="{x:.1f}" y="11" text-anchor="middle">{value:g}</text>'
     )

@@ -1,0 +1,58 @@
+"""Whose word counts for the pixel size, and the scale that follows from it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from common import magnification
+from common.errors import InputError
+from common.magnification import resolve_mpp, scale_to
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> None:
+    magnification._warn_assumed.cache_clear()
+
+
+def test_what_the_user_gives_counts_before_the_file_and_the_file_before_the_assumption() -> None:
+    assert resolve_mpp(0.5, 0.4, 0.25) == (0.4, "given")
+    assert resolve_mpp(0.5, None, 0.25) == (0.5, "file")
+    assert resolve_mpp(None, None, 0.25) == (0.25, "assumed")
+    assert resolve_mpp(None, 0.4, 0.25) == (0.4, "given")
+
+
+@pytest.mark.parametrize("size", [None, float("nan"), float("inf"), 0.0, -1.0, 0.01, 352.8])
+def test_a_size_that_no_microscope_has_is_unknown(size: float | None) -> None:
+    assert resolve_mpp(size, None, 0.25).origin == "assumed"
+
+
+@pytest.mark.parametrize("given", [0, -0.25, 40, float("nan"), "forty"])
+def test_a_given_size_that_cannot_be_is_refused(given: float) -> None:
+    with pytest.raises(InputError, match=r"mpp: found .*; expected um per pixel from 0\.05 to 10"):
+        resolve_mpp(0.25, given, 0.25)
+
+
+def test_a_given_size_may_come_as_text_or_empty() -> None:
+    assert resolve_mpp(0.25, "0.5", 0.25) == (0.5, "given")  # type: ignore[arg-type]
+    assert resolve_mpp(0.5, "", 0.25) == (0.5, "file")  # type: ignore[arg-type]
+
+
+def test_an_unknown_size_warns_once_and_says_what_is_assumed(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            resolve_mpp(None, None, 0.25)
+            resolve_mpp(0.5, None, 0.25)
+    [message] = caplog.messages
+    assert "unknown" in message
+    assert "0.25 um per pixel (40x) is assumed" in message
+
+
+def test_nearly_the_same_size_is_not_resampled() -> None:
+    assert scale_to(0.2527, 0.25) == 1.0
+    assert scale_to(0.2431, 0.25) == 1.0
+    assert scale_to(0.5, 0.25) == 2.0
+    assert scale_to(0.125, 0.25) == 0.5
+    with pytest.raises(InputError, match=r"a\.tif: found 2 um per pixel; expected at most 1;"):
+        scale_to(2.0, 0.25, "a.tif")
