@@ -18,8 +18,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from skimage import data
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from common.synthetic import stained_image  # noqa: E402
+
 SCORES = {
     "competition_score": "competition score",
     "ap50": "AP at IoU 0.5",
@@ -34,18 +43,34 @@ def nuclei_data(folder: Path) -> None:
     subprocess.run([sys.executable, str(script), str(folder)], check=True, stdout=subprocess.DEVNULL)
 
 
+def tissue_data(folder: Path) -> None:
+    """Generated sections at 0.25 um per pixel with truth, and the real one that scikit-image ships, without."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    resolution: dict[str, Any] = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}  # pixels per centimetre
+    for number, eosin in enumerate((0.15, 0.35, 0.6)):
+        made = stained_image((400, 400), 110, 24, np.random.default_rng(number), eosin)
+        name = f"section_{number}.tif"
+        tifffile.imwrite(folder / "images" / name, made.pixels, photometric="rgb", **resolution)
+        tifffile.imwrite(folder / "masks" / name, made.instances.astype(np.uint16))
+    tifffile.imwrite(folder / "images" / "colon.tif", data.immunohistochemistry(), photometric="rgb", **resolution)
+
+
 # Bundle: what makes its images. A new bundle joins the demo by a line here.
-DEMOS: dict[str, Callable[[Path], None]] = {"microscopy_nuclei_instance_segmentation": nuclei_data}
+DEMOS: dict[str, Callable[[Path], None]] = {
+    "microscopy_nuclei_instance_segmentation": nuclei_data,
+    "pathology_nuclei_segmentation": tissue_data,
+}
 
 
 def run_bundle(name: str, folder: Path) -> None:
     """Make the images, run the bundle's inference, print what came out."""
-    bundle, data, output = REPOSITORY / "bundles" / name, folder / "data", folder / "results"
+    bundle, images, output = REPOSITORY / "bundles" / name, folder / "data", folder / "results"
     began = time.perf_counter()
-    if not data.exists():
-        DEMOS[name](data)
+    if not images.exists():
+        DEMOS[name](images)
     command = ["-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
-    command += ["--bundle_root", str(bundle), "--dataset_dir", str(data), "--output_dir", str(output)]
+    command += ["--bundle_root", str(bundle), "--dataset_dir", str(images), "--output_dir", str(output)]
     print(f"\n{name}\n  $ python {' '.join(command)}")
     with (folder / "log.txt").open("w") as log:
         status = subprocess.run([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT).returncode

@@ -1,0 +1,57 @@
+"""Bundles run as a user runs them: each in a process of its own, for two in one would share a package named scripts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.images import read_stored
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run left: its folder and what it printed."""
+
+    folder: Path
+    printed: str
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        with (self.folder / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def json(self, name: str) -> dict:
+        return json.loads((self.folder / name).read_text())
+
+    def labels(self, name: str) -> np.ndarray:
+        return read_stored(self.folder / f"{name}_label.tif")[0]
+
+
+def command(bundle: Path, configs: list[str], **overrides: object) -> list[str]:
+    """``python -m monai.bundle run`` with config files and overrides."""
+    files = [str(bundle / "configs" / name) for name in configs]
+    given = [part for key, value in overrides.items() for part in (f"--{key}", str(value))]
+    config = files[0] if len(files) == 1 else str(files)
+    base = [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, "--bundle_root", str(bundle)]
+    return base + given
+
+
+def environment(**more: str) -> dict[str, str]:
+    """On the CPU, and without the repository on the path."""
+    own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RANK", "WORLD_SIZE")}
+    return {"OMP_NUM_THREADS": "1", **own, "CUDA_VISIBLE_DEVICES": "", **more}
+
+
+def run(arguments: list[str], folder: Path, cwd: Path, **variables: str) -> Results:
+    """Run to the end; a run that fails shows what it printed."""
+    done = subprocess.run(arguments, cwd=cwd, env=environment(**variables), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return Results(folder, done.stdout + done.stderr)
