@@ -47,7 +47,10 @@ def tissue_data(folder: Path) -> None:
     """Generated sections at 0.25 um per pixel with truth, and the real one that scikit-image ships, without."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
-    resolution: dict[str, Any] = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}  # pixels per centimetre
+    resolution: dict[str, Any] = {
+        "resolution": (40_000, 40_000),
+        "resolutionunit": "CENTIMETER",
+    }  # pixels per centimetre
     for number, eosin in enumerate((0.15, 0.35, 0.6)):
         made = stained_image((400, 400), 110, 24, np.random.default_rng(number), eosin)
         name = f"section_{number}.tif"
