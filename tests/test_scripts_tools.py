@@ -19,6 +19,7 @@ import pytest
 from common.datasets.labels import read_instances
 from common.datasets.records import images_only, load_datalist
 from common.images import read_image
+from common.synthetic import stained_image, write_bowl_layout
 from common.targets import typical_diameter
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -49,7 +50,7 @@ def bundle(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["export_bundle.py", "check_bundle.py", "make_demo_data.py"])
+@pytest.mark.parametrize("name", ["export_bundle.py", "check_bundle.py", "make_demo_data.py", "contact_sheet.py"])
 def test_help_shows_examples(name: str) -> None:
     shown = tool(name, "--help")
     assert shown.returncode == 0
@@ -253,3 +254,16 @@ def test_the_installed_distribution_has_no_files_of_generic_name() -> None:
     files = installed[0].files or []
     assert files
     assert not [str(file) for file in files if file.parts[0] in ("common", "scripts", "tests", "bundles")]
+
+
+def test_a_contact_sheet_is_written_for_each_image_and_a_mistake_is_one_line(tmp_path: Path) -> None:
+    for number in range(2):
+        made = stained_image((120, 140), 8, 20, np.random.default_rng(number), 0.5)
+        write_bowl_layout(tmp_path / "data", f"s{number}", made.pixels, made.instances)
+    done = tool("contact_sheet.py", tmp_path / "data", tmp_path / "sheets")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["s0_patches.png", "s1_patches.png"]
+    wrong = tool("contact_sheet.py", tmp_path / "nothing", tmp_path / "sheets")
+    assert wrong.returncode == 1
+    assert "no such file or folder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
