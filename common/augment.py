@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 
 from .normalise import compress
-from .stain import jitter_stains
+from .stain import STAINS, exchange_stain, jitter_stains
+
+_DAB = STAINS[2]
+_YELLOW = np.array([0.05, 0.2, 0.98], np.float32)  # optical density of a picric acid or tartrazine counterstain
 
 
 def smooth_field(shape: tuple[int, int], cells: int, rng: np.random.RandomState) -> np.ndarray:
@@ -128,7 +131,10 @@ def colour_dark_field(image: np.ndarray, rng: np.random.RandomState) -> np.ndarr
 
 
 def other_stains(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Stain amounts, colour of the light and of the ground (yellow too), exchanged channels, grey."""
+    """Eosin as brown or yellow, stain amounts, colour of light and ground (yellow too), exchanged channels, grey."""
+    if rng.rand() < 0.12:
+        share = rng.rand()
+        image = exchange_stain(image, 1, share * _DAB + (1 - share) * _YELLOW)
     if rng.rand() < 0.8:
         image = jitter_stains(image, np.exp(0.25 * rng.randn(3)), 0.06 * rng.randn(3))
     if rng.rand() < 0.35:

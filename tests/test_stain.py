@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.stain import STAINS, combine_stains, jitter_stains, separate_stains
+from common.stain import STAINS, combine_stains, exchange_stain, jitter_stains, separate_stains
 
 
 @pytest.fixture
@@ -50,3 +50,12 @@ def test_more_stain_is_darker_and_stays_in_range(picture: np.ndarray) -> None:
     wild = jitter_stains(picture, np.array([3.0, 0.1, 2.0]), np.array([-2.0, 1.0, -1.0]))
     assert wild.min() >= 0
     assert wild.max() <= 1
+
+
+def test_an_exchanged_stain_takes_its_new_colour_and_leaves_the_others(rng: np.random.Generator) -> None:
+    amounts = rng.uniform(0.1, 0.6, (20, 30, 3)).astype(np.float32)
+    brown = exchange_stain(combine_stains(amounts), 1, 3 * STAINS[2])
+    # Eosin has become DAB: amounts add up.
+    expected = amounts * np.array([1, 0, 1], np.float32) + amounts[..., 1:2] * np.array([0, 0, 1], np.float32)
+    np.testing.assert_allclose(separate_stains(brown), expected, atol=1e-4)
+    np.testing.assert_allclose(exchange_stain(brown, 0, STAINS[0]), brown, atol=1e-5)
