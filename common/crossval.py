@@ -17,10 +17,10 @@ from typing import Any
 
 from .checkpoints import file_hash, load_tensors
 from .datasets.datalist import datalist_content, read_json, write_datalist
-from .datasets.folds import check_folds, listed, with_folds
+from .datasets.folds import check_folds, with_folds
 from .datasets.list_files import read_fold_lists
 from .datasets.records import load_datalist
-from .errors import InputError, Problem
+from .errors import InputError, Problem, listed
 from .outputs.files import write_text
 from .processes import failure, run_logged
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def leave_out(name: str, error: InputError, problems: list[Problem] | None) -> N
         raise error
     problems.append(Problem(name, str(error)))
     logger.error("left out: %s", error)
+
+
+def listed(names: Iterable[object], most: int = 5) -> str:
+    """The first names, and how many more there are.
+
+    >>> listed("abcdefg", most=3)
+    'a, b, c and 4 more'
+    """
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def input_error(error: BaseException | None) -> InputError | None:

@@ -16,11 +16,11 @@ import numpy as np
 
 from .crossval import CrossValidation
 from .datasets.datalist import read_json
-from .datasets.folds import group_of, listed
+from .datasets.folds import group_of
 from .datasets.labels import read_instances, read_label_values
 from .datasets.tables import read_table
-from .errors import InputError, Problem
-from .metrics.instances import score_image
+from .errors import InputError, Problem, listed
+from .metrics.annotated import score_annotated, score_truth
 from .metrics.summary import ImageRow, per_image_table, summarise
 from .outputs.files import write_text
 from .report.html import ReportImage, ReportTable, metrics_table, write_report
@@ -51,7 +51,9 @@ def read_instance_row(record: dict[str, Any], results: Path) -> ImageRow:
     """
     predicted = read_label_values(results / f"{record['name']}_label.tif")
     truth = read_instances(record, (predicted.shape[0], predicted.shape[1]))
-    return ImageRow(record["name"], group_of(record), str(record.get("modality") or ""), score_image(truth, predicted))
+    partial = bool(record.get("partial"))
+    score, annotated = score_truth(truth, predicted, partial), score_annotated(truth, predicted) if partial else None
+    return ImageRow(record["name"], group_of(record), str(record.get("modality") or ""), score, annotated)
 
 
 INSTANCES = Figures(

@@ -24,16 +24,18 @@ from .datasets.modality import guess_modality
 from .datasets.polygons import instances_to_polygons
 from .errors import InputError, Problem
 from .flags import as_flag
-from .metrics.instances import InstanceScore, score_image
+from .metrics.annotated import AnnotatedScore, score_annotated, score_truth
+from .metrics.instances import InstanceScore
 from .metrics.summary import ImageRow, write_metrics
 from .outputs.class_pictures import write_class_pictures
 from .outputs.files import write_text
 from .outputs.geojson import write_geojson
 from .outputs.labels import write_label_tiff, write_probability_tiff
 from .outputs.measurements import measure, write_measurements
+from .outputs.png import write_png
 from .outputs.rle import encode, write_encodings
 from .report.html import ReportImage, metrics_table, write_report
-from .report.overlays import overlay, thumbnail, write_png
+from .report.overlays import overlay, thumbnail
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class _Written:
     thumbnail: str
     note: str
     score: InstanceScore | None
+    annotated: AnnotatedScore | None
     seconds: float
 
 
@@ -146,6 +149,7 @@ class InstanceResults:
         pixel_size = size if np.isfinite(size) else None
         columns = measure(labels, image, _array(item["confidence"]), pixel_size)
         truth = _array(item["label"])[0] if item.get("label") is not None else None
+        partial = bool(item.get("partial"))
         write_label_tiff(stem.with_name(f"{name}_label.tif"), labels, pixel_size)
         polygons = instances_to_polygons(labels)
         write_geojson(stem.with_name(f"{name}.geojson"), polygons, name, self.object_name, measurements=columns)
@@ -165,7 +169,8 @@ class InstanceResults:
             overlay_path=picture,
             thumbnail=thumbnail(overlay(image, labels, truth, longest=400)),
             note="" if len(columns["object"]) else "nothing found",
-            score=None if truth is None else score_image(truth, labels),
+            score=None if truth is None else score_truth(truth, labels, partial),
+            annotated=score_annotated(truth, labels) if partial and truth is not None else None,
             seconds=time.perf_counter() - began,
         )
 
@@ -187,7 +192,9 @@ class InstanceResults:
         write_measurements(self.output_dir / "measurements.csv", {w.name: w.columns for w in self.written})
         if self.submission:
             write_encodings(self.output_dir / "submission.csv", {w.name: w.encodings for w in self.written})
-        rows = [ImageRow(w.name, w.group, w.modality, w.score) for w in self.written if w.score is not None]
+        rows = [
+            ImageRow(w.name, w.group, w.modality, w.score, w.annotated) for w in self.written if w.score is not None
+        ]
         metrics = write_metrics(self.output_dir, rows) if rows else None
         summary = self._summary(seconds, metrics)
         write_text(self.output_dir / "summary.json", json.dumps(summary, indent=2) + "\n")

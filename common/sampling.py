@@ -70,6 +70,11 @@ class Sites:
     ratio: tuple[float, float, float]
     background_distance: float
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a site that can be drawn."""
+        return any(len(self.of(kind)) and share for kind, share in zip(KINDS, self.ratio, strict=True))
+
     def of(self, kind: str) -> np.ndarray:
         """Sites of a kind, (n, 2) int32. Raises ValueError for what is no kind."""
         if kind not in KINDS:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .datasets.folds import split, write_datalist
+from .datasets.folds import check_no_shared_group, split, write_datalist
+from .datasets.merging import merge
 from .datasets.records import load_datalist
 from .errors import Problem
 
@@ -22,10 +23,16 @@ class Split:
         modality_table: modalities by image, where the data set's own place does not have them.
         mosaic_table: fields by image, likewise.
         modalities: only images of these, see :func:`.datasets.records.keep_modalities`; None takes all.
+        also_train: further data sets, as ``dataset_dir``, whose images are trained on in every fold and never validated
+            on, whatever folds they bring; None or empty: no more.
 
     Attributes:
         training, validation: records.
         problems: images that were left out because they cannot be used.
+
+    Raises:
+        InputError: see :func:`.datasets.records.load_datalist` and :func:`.datasets.folds.split`, or a patient, slide or
+            field of ``also_train`` that is validated on.
     """
 
     def __init__(
@@ -37,12 +44,17 @@ class Split:
         modality_table: str | Path | None = None,
         mosaic_table: str | Path | None = None,
         modalities: Sequence[str] | str | None = None,
+        also_train: str | Path | Sequence[str | Path] | None = None,
     ) -> None:
         self.problems: list[Problem] = []
         records = load_datalist(
             dataset_dir, modality_table, mosaic_table, problems=self.problems, modalities=modalities
         )
         self.training, self.validation = split(records, fold, num_folds, seed)
+        if also_train:
+            more = load_datalist(also_train, problems=self.problems, modalities=modalities)
+            check_no_shared_group(more, self.validation, "also_train")
+            self.training = merge({"dataset_dir": self.training, "also_train": more})
 
     @property
     def monitored(self) -> list[dict[str, Any]]:

@@ -99,41 +99,63 @@ def _middle_of_plateau(scores: Sequence[float], plateau: float) -> int:
     return int(starts[longest] + stops[longest] - 1) // 2
 
 
+class ThresholdSearch:
+    """Decodes and scores image after image at every threshold.
+
+    Only the counts of each threshold are kept and summed, so that a large validation set needs the memory of one image.
+
+    Args:
+        thresholds: foreground thresholds.
+        seeds: seed thresholds, each tried with every foreground threshold; by default that of ``settings``.
+        settings: everything else about decoding. ``min_confidence`` is applied as it stands: an object whose mean
+            probability lies below it is dropped at the lowest threshold too.
+
+    Raises:
+        InputError: no thresholds, or thresholds outside 0 to 1.
+    """
+
+    def __init__(
+        self,
+        thresholds: Sequence[float] = FOREGROUND_GRID,
+        seeds: Sequence[float] | None = None,
+        settings: DecodeSettings | None = None,
+    ) -> None:
+        self.settings = settings or DecodeSettings()
+        self.thresholds = _checked(thresholds, "thresholds")
+        self.seeds = _checked(seeds or [self.settings.seed], "seeds")
+        self._sums: np.ndarray | None = None
+        self._images = 0
+
+    def add(self, maps: ValidationMaps) -> None:
+        """Score one validation image (never one of the training)."""
+        tried = [[replace(self.settings, foreground=t, seed=s) for t in self.thresholds] for s in self.seeds]
+        counts = np.array([[_counts(maps, settings) for settings in row] for row in tried])
+        self._sums = counts if self._sums is None else self._sums + counts
+        self._images += 1
+
+    def curves(self) -> list[ThresholdCurve]:
+        """One curve per seed threshold, by ascending seed.
+
+        Raises:
+            InputError: no image was added.
+        """
+        if self._sums is None:
+            raise InputError("validation images", "none", "at least one, to choose the threshold by")
+        pairs = zip(self.seeds, self._sums, strict=True)
+        return [_curve(self.thresholds, seed, rows, self._images) for seed, rows in pairs]
+
+
 def threshold_curves(
     images: Iterable[ValidationMaps],
     thresholds: Sequence[float] = FOREGROUND_GRID,
     seeds: Sequence[float] | None = None,
     settings: DecodeSettings | None = None,
 ) -> list[ThresholdCurve]:
-    """Decodes and scores every image at every threshold.
-
-    Images are taken one by one and forgotten: only the counts of each threshold are kept and summed, so that a
-    generator over a large validation set needs the memory of one image.
-
-    Args:
-        images: maps and truth of validation images, never of training images.
-        thresholds: foreground thresholds.
-        seeds: seed thresholds, each tried with every foreground threshold; by default that of ``settings``.
-        settings: everything else about decoding. ``min_confidence`` is applied as it stands: an object whose mean
-            probability lies below it is dropped at the lowest threshold too.
-
-    Returns:
-        One curve per seed threshold, by ascending seed.
-
-    Raises:
-        InputError: no images, no thresholds, or thresholds outside 0 to 1.
-    """
-    settings = settings or DecodeSettings()
-    grid, seed_grid = _checked(thresholds, "thresholds"), _checked(seeds or [settings.seed], "seeds")
-    sums: np.ndarray | None = None
-    count = 0
+    """The curves of a :class:`ThresholdSearch` over images, which may come from a generator."""
+    search = ThresholdSearch(thresholds, seeds, settings)
     for maps in images:
-        counts = np.array([[_counts(maps, replace(settings, foreground=t, seed=s)) for t in grid] for s in seed_grid])
-        sums = counts if sums is None else sums + counts
-        count += 1
-    if sums is None:
-        raise InputError("validation images", "none", "at least one, to choose the threshold by")
-    return [_curve(grid, seed, rows, count) for seed, rows in zip(seed_grid, sums, strict=True)]
+        search.add(maps)
+    return search.curves()
 
 
 def _checked(values: Sequence[float], name: str) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from .datasets.labels import read_instances
 from .errors import InputError, Problem, leave_out
 from .fields import field_groups, stitch, stitch_instances
+from .flags import as_flag
 from .images import read_image
 from .normalise import to_unit_range
 from .sampling import SamplingSettings, find_sites, known_mask
@@ -31,6 +32,7 @@ def load_fields(
     progress: bool = True,
     problems: list[Problem] | None = None,
     sampling: SamplingSettings | None = None,
+    draw_sites: bool | str = False,
     mpp: float | None = None,
 ) -> list[Source]:
     """Read all training images and their truth, put tiles of one field together, compute the distance maps.
@@ -41,7 +43,8 @@ def load_fields(
             background teaches nothing.
         progress: show a bar.
         problems: fields that cannot be read are noted here and left out; without it the first one raises.
-        sampling: draw crops at sites of three kinds (stained tissue only); None draws them near objects.
+        sampling: how sites of three kinds are drawn, and what is known where truth is partial (stained tissue only).
+        draw_sites: draw crops at those sites; otherwise near objects.
         mpp: pixel size of the training, in micrometres: images whose files tell theirs are scaled to it, others by the
             size of their objects. None scales all by their objects.
 
@@ -55,11 +58,11 @@ def load_fields(
     # Before any loader process is forked: a copy of OpenCV's thread pool without its threads would wait for ever. And the
     # network has the other cores.
     cv2.setNumThreads(1)
-    groups = field_groups(records)
+    groups, draw = field_groups(records), as_flag(draw_sites, "sampling")
     fields = []
     for group in tqdm(groups, desc="reading fields", disable=None if progress else True, leave=False):
         try:
-            fields.append(_load_field(group, sampling, mpp))
+            fields.append(_load_field(group, sampling or SamplingSettings(), draw, mpp))
         except InputError as error:
             leave_out(group[0]["name"], error, problems)
     if not fields:
@@ -67,7 +70,7 @@ def load_fields(
     return fields
 
 
-def _load_field(tiles: Sequence[dict[str, Any]], sampling: SamplingSettings | None, mpp: float | None) -> Source:
+def _load_field(tiles: Sequence[dict[str, Any]], sampling: SamplingSettings, draw: bool, mpp: float | None) -> Source:
     read = [read_image(tile["image"]) for tile in tiles]
     images = [image.pixels for image in read]
     truths = [read_instances(tile, image.shape[:2]) for tile, image in zip(tiles, images, strict=True)]
@@ -87,6 +90,7 @@ def _load_field(tiles: Sequence[dict[str, Any]], sampling: SamplingSettings | No
         normal = normal[..., :1]
     size = read[0].pixel_size_um
     tissue = np.broadcast_to(pixels, (*pixels.shape[:2], 3))  # a grey picture among the stained ones
+    sites = find_sites(instances, tissue, sampling) if draw else None
     return Source(
         normal.astype(np.float16),
         instances,
@@ -95,8 +99,8 @@ def _load_field(tiles: Sequence[dict[str, Any]], sampling: SamplingSettings | No
         modality=tiles[0]["modality"],
         tiles=len(tiles),
         scale=size / mpp if mpp and size else float("nan"),
-        sites=find_sites(instances, tissue, sampling) if sampling else None,
-        known=known_mask(instances, tissue, sampling or SamplingSettings()) if tiles[0].get("partial") else None,
+        sites=sites if sites and sites.any else None,
+        known=known_mask(instances, tissue, sampling) if tiles[0].get("partial") else None,
     )
 
 

@@ -104,16 +104,16 @@ def _crop_to_source(source: Source, settings: WarpSettings, scale: float, rng: n
     high = np.array([max(columns - half, columns / 2), max(rows - half, rows / 2)]) - 0.5
     centre = rng.uniform(low, high)
     if rng.rand() < settings.on_object_probability:
-        point = _random_object_pixel(source.instances, rng) if source.sites is None else _site(source.sites, rng)
+        point = _site(source.sites, rng) if source.sites else _random_object_pixel(source.instances, rng)
         if point is not None:
             centre = np.clip(point + rng.uniform(-half, half, 2) * 0.7, low, high)
     middle = (settings.size - 1) / 2
     return np.hstack([linear, (centre - linear @ np.array([middle, middle]))[:, None]])
 
 
-def _site(sites: Sites, rng: np.random.RandomState) -> np.ndarray | None:
-    drawn = sites.draw(rng)
-    return None if drawn is None else np.array([drawn[1], drawn[0]], float)
+def _site(sites: Sites, rng: np.random.RandomState) -> np.ndarray:
+    site = sites.draw(rng)
+    return np.array([site.column, site.row], float)
 
 
 def _random_object_pixel(instances: np.ndarray, rng: np.random.RandomState, tries: int = 200) -> np.ndarray | None:

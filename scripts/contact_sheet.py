@@ -16,7 +16,8 @@ from common.datasets.labels import read_instances  # noqa: E402
 from common.datasets.records import load_datalist  # noqa: E402
 from common.errors import InputError  # noqa: E402
 from common.images import read_image  # noqa: E402
-from common.report.contact_sheet import contact_sheet  # noqa: E402
+from common.outputs.png import write_png  # noqa: E402
+from common.report.contact_sheet import draw_sheet  # noqa: E402
 from common.sampling import SamplingSettings, find_sites  # noqa: E402
 
 EXAMPLES = """\
@@ -52,7 +53,7 @@ def write_sheets(dataset_dir: str, out_dir: Path, images: int | None, size: int,
         instances = read_instances(record, pixels.shape[:2])
         sites = find_sites(instances, pixels, SamplingSettings(seed=seed))
         written.append(out_dir / f"{record['name']}_patches.png")
-        contact_sheet(written[-1], pixels, sites, instances, size=size, seed=seed)
+        write_png(written[-1], draw_sheet(pixels, sites, instances, size=size, seed=seed))
     return written
 
 

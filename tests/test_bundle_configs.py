@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))
 # What is run with what. An overlay is never run alone.
 RUNS = (("train.json",), ("inference.json",), ("train.json", "evaluate.json"), ("train.json", "multi_gpu_train.json"))
+CHECK = {"_target_": "scripts.common.overrides.check_overrides"}
 # Arguments that change how fast an image is done, never what comes out.
 SPEED = {"batch_size", "workers", "num_workers", "ahead"}
 # Handlers that write or print: with several processes, only the first may.
@@ -59,7 +60,10 @@ def targets(transforms: list[dict[str, Any]]) -> list[str]:
 
 @pytest.mark.parametrize("names", RUNS, ids="+".join)
 def test_every_reference_names_an_id_that_exists(bundle: Path, names: tuple[str, ...]) -> None:
-    parser = read(bundle, *names)
+    check_references(read(bundle, *names))
+
+
+def check_references(parser: ConfigParser) -> None:
     parser.parse()
     for text in strings(parser.get()):
         for reference in ReferenceResolver.match_refs_pattern(text):
@@ -68,8 +72,17 @@ def test_every_reference_names_an_id_that_exists(bundle: Path, names: tuple[str,
 
 @pytest.mark.parametrize("names", RUNS, ids="+".join)
 def test_run_begins_with_the_check_of_overrides(bundle: Path, names: tuple[str, ...]) -> None:
-    first = read(bundle, *names)["run"][0]
-    assert first == {"_target_": "scripts.common.overrides.check_overrides"}
+    assert read(bundle, *names)["run"][0] == CHECK
+
+
+def test_what_a_bundle_has_beyond_the_contract_is_an_overlay_of_the_training(bundle: Path) -> None:
+    contract = {name for names in RUNS for name in names} | {"metadata.json"}
+    for path in sorted((bundle / "configs").glob("*.json")):
+        if path.name not in contract:
+            parser = read(bundle, "train.json", path.name)
+            assert parser["run"][0] == CHECK
+            check_references(parser)
+            check_overlay(read(bundle, "train.json"), json.loads(path.read_text()))
 
 
 def test_every_target_resolves_with_the_bundle_on_the_path(bundle: Path, tmp_path: Path) -> None:
@@ -153,8 +166,11 @@ def test_evaluation_changes_nothing_of_how_an_image_is_done(bundle: Path) -> Non
 
 @pytest.mark.parametrize("overlay", ["evaluate.json", "multi_gpu_train.json"])
 def test_an_overlay_changes_only_what_the_training_config_has(bundle: Path, overlay: str) -> None:
-    train = read(bundle, "train.json")
-    for key in json.loads((bundle / "configs" / overlay).read_text()):
+    check_overlay(read(bundle, "train.json"), json.loads((bundle / "configs" / overlay).read_text()))
+
+
+def check_overlay(train: ConfigParser, overlay: dict[str, Any]) -> None:
+    for key in overlay:
         parent, _, name = key.removeprefix("+").rpartition("#")
         if parent:
             assert name in train[parent] or "_target_" in train[parent], f"{key} is no argument of any component"

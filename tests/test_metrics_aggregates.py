@@ -18,6 +18,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.utils import CommonKeys
 
+from common.metrics.annotated import AnnotatedScore
 from common.metrics.bootstrap import bootstrap_interval, bootstrap_intervals
 from common.metrics.cumulative import InstanceMetric
 from common.metrics.instances import SCORES, pool, score_image
@@ -200,6 +201,18 @@ def test_summary_counts_and_breaks_down() -> None:
     assert set(summary["metrics"]) == {*SCORES, *(f"mean_{name}" for name in MEANS)}
     for interval in summary["metrics"].values():
         assert interval["low"] <= interval["estimate"] <= interval["high"]
+
+
+def test_summary_of_partial_truth_counts_annotated_objects_alone() -> None:
+    rows = rows_of([1, 2], "ab", "  ")
+    assert "partially_annotated" not in summarise(rows, resamples=5)
+    rows = [row._replace(annotated=AnnotatedScore(4, 2, 3, 2)) for row in rows]
+    assert summarise(rows, resamples=5)["partially_annotated"] == {
+        "n_images": 2,
+        "n_annotated": 8,
+        "sensitivity": 0.5,
+        "coverage": 0.75,
+    }
 
 
 def test_summary_intervals_equal_the_plain_bootstrap() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import cv2
@@ -12,8 +14,11 @@ import pytest
 import tifffile
 from running import REPOSITORY, Results, command, run
 
+from common.images import read_image
 from common.metrics.pixel import score_pixels
+from common.sampling import hide_annotations
 from common.synthetic import stained_image
+from common.thresholds import PLATEAU, read_choice
 
 BUNDLE = REPOSITORY / "bundles" / "pathology_nuclei_segmentation"
 EPOCHS = 3
@@ -94,6 +99,46 @@ def test_evaluation_scores_the_patient_that_training_did_not_see(
     assert 0 <= scores.json("metrics.json")["metrics"]["aji"]["estimate"] <= 1
 
 
+def test_the_threshold_is_chosen_on_validation_images_and_found_beside_the_weights(
+    images: Path, trained: Results, tmp_path: Path
+) -> None:
+    weights = shutil.copy(trained.folder / "model.pt", tmp_path / "weights.pt")
+    asked = {"dataset_dir": images, "ckpt_path": weights, "fold": 0, "num_folds": 3, "criterion": "dice"}
+    run(command(BUNDLE, ["train.json", "threshold.json"], **asked), tmp_path, REPOSITORY)
+    choice = read_choice(tmp_path / "weights_threshold.json")
+    assert choice.curve.images == 2
+    assert choice.criterion == "dice"
+    assert max(choice.curve.dice) - choice.curve.dice[choice.curve.thresholds.index(choice.foreground)] <= PLATEAU
+    ElementTree.parse(tmp_path / "weights_threshold.svg")
+    content = (tmp_path / "weights_threshold.json").read_text()
+    (tmp_path / "weights_threshold.json").write_text(
+        content.replace(f'"foreground": {choice.foreground},', '"foreground": 0.37,')
+    )
+    found = infer(images / "images", tmp_path / "found", ckpt_path=weights)
+    assert found.json("summary.json")["settings"]["foreground_threshold"] == 0.37
+
+
+def test_where_only_some_nuclei_are_marked_these_are_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    marked = 0
+    for number in range(2):
+        pixels, instances = section(20 + number)
+        kept = hide_annotations(instances, 0.7, np.random.RandomState(number))
+        marked += len(np.unique(kept)) - 1
+        write_image(tmp_path / "in" / f"1275{number}_500_original.tif", pixels)
+        cv2.imwrite(str(tmp_path / "in" / f"1275{number}_500_mask.png"), (kept > 0).astype(np.uint8) * 255)
+    arguments = command(
+        BUNDLE, ["train.json", "evaluate.json"], dataset_dir=tmp_path / "in", output_dir=tmp_path / "scores"
+    )
+    metrics = run(arguments, tmp_path / "scores", REPOSITORY).json("metrics.json")
+    found = metrics["partially_annotated"]
+    assert found["n_images"] == 2
+    assert marked - 2 <= found["n_annotated"] <= marked  # touching nuclei of a binary mask are one
+    assert found["sensitivity"] > 0.7 and found["coverage"] > 0.8
+    # What nobody marked does not count against the prediction.
+    assert metrics["n_predicted_objects"] <= found["n_annotated"] + 2
+
+
 def test_the_shipped_weights_leave_the_files_of_the_contract_and_the_two_pictures(tmp_path: Path) -> None:
     pixels, instances = section(7)
     (tmp_path / "in").mkdir()
@@ -122,14 +167,34 @@ def test_sections_at_another_magnification_are_seen_at_that_of_the_training(tmp_
     assert coarse.max() == pytest.approx(fine.max(), rel=0.25)
 
 
-def test_empty_glass_costs_nothing_and_changes_nothing(tmp_path: Path) -> None:
+def test_what_the_user_says_of_the_pixel_size_counts_before_the_file(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
+    write_image(tmp_path / "in" / "a.tif", section(8)[0], um=0.5)
+    results = infer(tmp_path / "in", tmp_path / "out", mpp=0.25)
+    told = infer(tmp_path / "in", tmp_path / "told")
+    areas = [[float(row["area_um2"]) for row in r.table("measurements.csv")] for r in (results, told)]
+    assert np.median(areas[0]) == pytest.approx(np.pi * (20 * 0.25 / 2) ** 2, rel=0.4)
+    assert np.median(areas[1]) > 2 * np.median(areas[0])
+
+
+def test_empty_glass_costs_nothing_and_changes_nothing(tmp_path: Path) -> None:
     pixels, _ = section(9, (512, 512))
     glass = np.full((512, 1536, 3), 243, np.uint8)
-    write_image(tmp_path / "in" / "a.tif", np.hstack([pixels, glass]))
+    check_skipping(np.hstack([pixels, glass]), tmp_path)
+
+
+def test_half_a_real_section_of_glass_takes_half_the_time_and_changes_nothing(real_data: Path, tmp_path: Path) -> None:
+    tissue = read_image(sorted((real_data / "monuseg" / "tissue_images").glob("*.tif"))[0]).pixels[:768, :768]
+    glass = 243 + np.random.default_rng(0).integers(-3, 4, tissue.shape)
+    check_skipping(np.hstack([tissue, glass.astype(np.uint8)]), tmp_path)
+
+
+def check_skipping(pixels: np.ndarray, folder: Path) -> None:
+    (folder / "in").mkdir()
+    write_image(folder / "in" / "a.tif", pixels)
     small = {"patch_size": 256, "overlap": 32}
-    skipped = infer(tmp_path / "in", tmp_path / "skipped", **small)
-    whole = infer(tmp_path / "in", tmp_path / "whole", skip_background=False, **small)
+    skipped = infer(folder / "in", folder / "skipped", **small)
+    whole = infer(folder / "in", folder / "whole", skip_background=False, **small)
     assert score_pixels(skipped.labels("a") > 0, whole.labels("a") > 0).dice >= 0.999
     network = [results.json("summary.json")["seconds"]["network"] for results in (skipped, whole)]
     assert network[0] < 0.7 * network[1]

@@ -16,8 +16,9 @@ from skimage.segmentation import find_boundaries
 
 from common.metrics.instances import score_image
 from common.metrics.summary import ImageRow, summarise
+from common.outputs.png import write_png
 from common.report.html import ReportImage, ReportTable, metrics_table, write_report
-from common.report.overlays import ON_BRIGHT, ON_DARK, overlay, thumbnail, write_png
+from common.report.overlays import ON_BRIGHT, ON_DARK, overlay, thumbnail
 from common.report.svg import histogram, ticks
 from common.targets import boundary_mask
 

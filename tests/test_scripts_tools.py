@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from common.datasets.labels import read_instances
 from common.datasets.records import images_only, load_datalist
@@ -50,7 +51,17 @@ def bundle(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["export_bundle.py", "check_bundle.py", "make_demo_data.py", "contact_sheet.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "export_bundle.py",
+        "check_bundle.py",
+        "make_demo_data.py",
+        "contact_sheet.py",
+        "hide_annotations.py",
+        "benchmark.py",
+    ],
+)
 def test_help_shows_examples(name: str) -> None:
     shown = tool(name, "--help")
     assert shown.returncode == 0
@@ -254,6 +265,45 @@ def test_the_installed_distribution_has_no_files_of_generic_name() -> None:
     files = installed[0].files or []
     assert files
     assert not [str(file) for file in files if file.parts[0] in ("common", "scripts", "tests", "bundles")]
+
+
+def test_annotations_are_hidden_where_one_fold_trains_and_nowhere_else(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "hidden"
+    for number in range(4):
+        made = stained_image((96, 96), 8, 16, np.random.default_rng(number), 0.2)
+        for kind, pixels in (("images", made.pixels), ("masks", made.instances.astype(np.uint16))):
+            (data / kind).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(data / kind / f"s{number}.tif", pixels)
+    done = tool("hide_annotations.py", data, out, "--num_folds", "2", "--share", "0.5")
+    assert done.returncode == 0, done.stderr
+    full, partial, ignored = (load_datalist(out / f"{name}.json") for name in ("full", "partial", "ignored"))
+    assert [record["fold"] for record in full].count(0) == 2
+    for whole, part, bare in zip(full, partial, ignored, strict=True):
+        truth, left = read_instances(whole), read_instances(part)
+        assert np.array_equal(left, read_instances(bare)) and not bare.get("partial")
+        if whole["fold"] == 0:
+            assert np.array_equal(truth, left) and not part.get("partial")
+        else:
+            assert part["partial"] and len(np.unique(left)) - 1 == round((len(np.unique(truth)) - 1) / 2)
+            assert np.array_equal(truth > 0, (truth > 0) | (left > 0))
+    again = tool("hide_annotations.py", data, out)
+    assert again.returncode == 1 and "a new or an empty folder" in again.stderr and "Traceback" not in again.stderr
+
+
+@pytest.mark.slow
+def test_the_benchmark_scores_and_times_what_needs_no_network(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    made = stained_image((128, 160), 12, 24, np.random.default_rng(1), 0.3)
+    tifffile.imwrite(tmp_path / "images" / "a.tif", made.pixels)
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", made.instances.astype(np.uint16))
+    done = tool("benchmark.py", "--images", tmp_path, "--only_compare")
+    assert done.returncode == 0, done.stderr
+    head, _, baseline, each, fourth = (line.split("|")[1:-1] for line in done.stdout.strip().splitlines())
+    assert [cell.strip() for cell in head[:3]] == ["method", "images", "s per image"]
+    assert float(baseline[3]) > 0.5 and float(each[2]) > float(fourth[2]) > 0
+    wrong = tool("benchmark.py", "--images", tmp_path / "nothing", "--only_compare")
+    assert wrong.returncode == 1 and "no such file or folder" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 def test_a_contact_sheet_is_written_for_each_image_and_a_mistake_is_one_line(tmp_path: Path) -> None:

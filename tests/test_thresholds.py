@@ -16,7 +16,7 @@ import pytest
 
 from common.errors import InputError
 from common.instances import DecodeSettings, decode
-from common.metrics.annotated import AnnotatedScore, keep_known, score_annotated, total_annotated
+from common.metrics.annotated import AnnotatedScore, keep_known, score_annotated, score_truth, total_annotated
 from common.metrics.instances import pool, score_image
 from common.report.svg import curves as draw_curves
 from common.thresholds import (
@@ -242,3 +242,14 @@ def test_threshold_by_annotated_nuclei_ignores_what_lies_in_the_unknown(rng: np.
 def test_without_a_stored_choice_the_settings_stay_as_they_are(tmp_path: Path) -> None:
     base = DecodeSettings(min_confidence=0.7)
     assert stored_settings(tmp_path / "threshold.json", base) == base
+
+
+def test_objects_nobody_could_have_marked_do_not_count_against_partial_truth() -> None:
+    truth = np.zeros((40, 60), np.int32)
+    truth[5:15, 5:15] = 1
+    found = truth.copy()
+    found[5:15, 30:40] = 2  # a nucleus that was not annotated
+    assert score_truth(truth, found, partial=True).f1 == 1
+    assert score_truth(truth, found, partial=True).dice == 1
+    assert score_truth(truth, found).f1 == pytest.approx(2 / 3)
+    assert score_truth(truth, np.zeros_like(truth), partial=True).f1 == 0

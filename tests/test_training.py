@@ -12,11 +12,14 @@ import torch
 from monai.transforms import Compose
 from PIL import Image as PilImage
 
+from common.datasets.records import load_datalist
 from common.errors import InputError
+from common.sampling import hide_annotations
+from common.synthetic import stained_image, write_bowl_layout
 from common.targets import normalised_distance, typical_diameter
 from common.training import CropDataset, NumberedSampler, load_fields, modality_weights
 from common.transforms import InstanceTargetsd, RandAppearanced
-from common.warp import Source, WarpSettings
+from common.warp import Source, WarpSettings, draw_crop
 
 SETTINGS = WarpSettings(size=32, diameter=10.0)
 
@@ -173,3 +176,35 @@ def test_four_tiles_become_one_field_with_whole_objects(tmp_path: Path, rng: np.
 def test_no_image_is_an_error_of_the_user() -> None:
     with pytest.raises(InputError, match="no training image"):
         load_fields([])
+
+
+@pytest.mark.parametrize("switch", ["false", False, "true"])
+def test_sites_are_drawn_where_the_switch_of_the_command_line_says_so(tmp_path: Path, switch: bool | str) -> None:
+    made = stained_image((96, 120), 8, 20.0, np.random.default_rng(0), 0.5)
+    write_bowl_layout(tmp_path, "section", made.pixels, made.instances)
+    [field] = load_fields(load_datalist(tmp_path), progress=False, draw_sites=switch)
+    assert (field.sites is not None) == (switch == "true")
+    assert field.known is None
+
+
+def test_tissue_without_any_place_to_draw_from_is_drawn_anywhere(tmp_path: Path) -> None:
+    dark = np.full((64, 80, 3), (90, 50, 130), np.uint8)  # haematoxylin everywhere, nothing annotated
+    record = {"name": "dark", "image": str(tmp_path / "dark.png"), "label": str(tmp_path / "label.png")}
+    PilImage.fromarray(dark).save(record["image"])
+    PilImage.fromarray(np.zeros((64, 80), np.uint8)).save(record["label"])
+    [field] = load_fields([{**record, "modality": "purple_on_purple"}], progress=False, draw_sites=True)
+    assert field.sites is None
+    assert draw_crop(field, SETTINGS, np.random.RandomState(0)).inside.any()
+
+
+def test_of_partial_truth_only_what_is_known_teaches(tmp_path: Path) -> None:
+    made = stained_image((160, 160), 20, 20.0, np.random.default_rng(1), 0.5)
+    shown = hide_annotations(made.instances, 0.7, np.random.RandomState(0))
+    PilImage.fromarray(made.pixels).save(tmp_path / "p1_a_original.png")
+    PilImage.fromarray((shown > 0).astype(np.uint8) * 255).save(tmp_path / "p1_a_mask.png")
+    [field] = load_fields(load_datalist(tmp_path), progress=False)
+    assert field.known is not None
+    assert field.known[shown > 0].all()
+    assert field.known[(made.instances > 0) & (shown == 0)].mean() < 0.1
+    crops = [draw_crop(field, SETTINGS, np.random.RandomState(seed)) for seed in range(5)]
+    assert all(crop.inside.any() and not crop.inside.all() for crop in crops)

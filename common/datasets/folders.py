@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, Problem, leave_out
+from ..errors import InputError, Problem, leave_out, listed
 from ..images import is_image_name, list_images
 from .patients import patient_groups
 
@@ -68,10 +68,9 @@ def refuse_alone(
     alone = sorted(set(names) - set(partners))
     if alone:
         plural = "s" if len(alone) > 1 else ""
-        listed = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
         expected = f"{kind} and {partner} of one name"
         if problems is None:
-            raise InputError(folder, f"{len(alone)} {kind}{plural} without {partner}: {listed}", expected)
+            raise InputError(folder, f"{len(alone)} {kind}{plural} without {partner}: {listed(alone, 3)}", expected)
         for name in alone:
             leave_out(name, InputError(folder / name, f"{kind} without {partner}", expected), problems)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from .datalist import read_datalist, write_datalist
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "check_folds",
     "check_no_shared_group",
     "group_of",
-    "listed",
     "read_datalist",
     "split",
     "with_folds",
@@ -175,20 +174,17 @@ def check_folds(datalist: Sequence[dict[str, Any]]) -> list[int]:
     return folds
 
 
-def check_no_shared_group(training: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]) -> None:
-    """Raise InputError with their names if groups (patients, slides, mosaics) are on both sides."""
+def check_no_shared_group(
+    training: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]], option: str = "fold"
+) -> None:
+    """Raise InputError with their names if groups (patients, slides, mosaics) are on both sides; ``option`` is at fault."""
     shared = sorted({group_of(record) for record in training} & {group_of(record) for record in validation})
     if shared:
         raise InputError(
-            "fold", f"{listed(shared)} in training and validation", "each patient, slide or field on one side"
+            option, f"{listed(shared)} in training and validation", "each patient, slide or field on one side"
         )
 
 
 def group_of(record: Mapping[str, Any]) -> str:
     """What must not be split: the record's patient, slide or field, else the image itself."""
     return str(record.get("group") or record["name"])
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first five names, and how many more."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

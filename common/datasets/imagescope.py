@@ -15,7 +15,7 @@ import defusedxml.ElementTree as SafeElementTree
 import numpy as np
 from defusedxml.common import DefusedXmlException
 
-from ..errors import InputError, Problem
+from ..errors import InputError, Problem, listed
 from ..images import is_image_name, list_images
 from .folders import by_stem, refuse_alone
 from .patients import barcode_patient, patient_groups
@@ -119,16 +119,14 @@ def _labels(folder: Path) -> dict[str, str]:
 
 def _warn_unlabelled(folder: Path, names: list[str]) -> None:
     if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        warnings.warn(f"{folder}: {', '.join(names[:3])}{more} not annotated, left out", stacklevel=3)
+        warnings.warn(f"{folder}: {listed(names, 3)} not annotated, left out", stacklevel=3)
 
 
 def _warn_no_patient(folder: Path, groups: dict[str, str]) -> None:
     unknown = sorted(name for name, group in groups.items() if group == name and not barcode_patient(name))
     if unknown and len(unknown) < len(groups):
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         warnings.warn(
-            f"{folder}: no patient is known for {', '.join(unknown[:3])}{more}, taken for a patient each; "
+            f"{folder}: no patient is known for {listed(unknown, 3)}, taken for a patient each; "
             "patients.csv (image, patient) can tell",
             stacklevel=3,
         )

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from ..images import is_image_name
 from ..outputs.files import write_text
-from .folds import check_folds, group_of, listed
+from .folds import check_folds, group_of
 
 _NAME = re.compile(r"(train|test)_w\d+_parent_(\d+)\.txt")
 _EXPECTED = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from .patients import barcode_patient
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,12 @@ def merge(datasets: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, An
     names = _shared(datasets, "name")
     groups = [group for group in _shared(datasets, "group") if not barcode_patient(str(group))]
     if names:
-        logger.warning("%s in several data sets, which now stand before the names", _listed("images named", names))
+        logger.warning("images named %s in several data sets, which now stand before the names", listed(names))
     if groups:
         logger.warning(
-            "%s in several data sets, taken for the same and kept on one side of each split; if they are not, "
-            "rename them in patients.csv",
-            _listed("patients or groups named", groups),
+            "patients or groups named %s in several data sets, taken for the same and kept on one side of each split; "
+            "if they are not, rename them in patients.csv",
+            listed(groups),
         )
     clashing = set(names)
     for record, dataset in zip(merged, (name for name, own in datasets.items() for _ in own), strict=True):
@@ -86,9 +86,3 @@ def _shared(datasets: Mapping[str, Sequence[dict[str, Any]]], key: str) -> list[
         for record in own:
             where[record[key]].add(dataset)
     return sorted((value for value, sets in where.items() if len(sets) > 1), key=str)
-
-
-def _listed(what: str, values: Iterable[Hashable]) -> str:
-    texts = [str(value) for value in values]
-    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
-    return f"{what} {', '.join(texts[:5])}{more}"

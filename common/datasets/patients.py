@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import InputError, Problem, leave_out
+from ..errors import InputError, Problem, leave_out, listed
 from ..images import IMAGE_SUFFIXES
 from .tables import read_table
 
@@ -103,7 +103,6 @@ def _name(cell: str, wanted: set[str]) -> str:
 def _refuse(path: Path, names: list[str], problems: list[Problem] | None) -> None:
     expected = "one row (image, patient) per image"
     if problems is None:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise InputError(path, f"no patient for {', '.join(names[:3])}{more}", expected)
+        raise InputError(path, f"no patient for {listed(names, 3)}", expected)
     for name in names:
         leave_out(name, InputError(path, f"no patient for {name}", expected), problems)

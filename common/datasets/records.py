@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, Problem, leave_out
+from ..errors import InputError, Problem, leave_out, listed
 from ..images import list_images, read_image
 from . import coco, datalist, dsb2018, folders, imagescope, partial_masks
 from .merging import dataset_names, dataset_paths, merge
@@ -152,7 +152,7 @@ def _check(found: list[dict[str, Any]], path: Path, need_labels: bool) -> None:
     _check_names(found, path)
     bare = [record["name"] for record in found if record["label"] is None]
     if need_labels and bare:
-        raise InputError(path, f"{len(bare)} images without label: {', '.join(bare[:3])}", "a label for each image")
+        raise InputError(path, f"{len(bare)} images without label: {listed(bare, 3)}", "a label for each image")
 
 
 def _check_names(found: list[dict[str, Any]], path: Path) -> None:
@@ -170,4 +170,4 @@ def _contents(path: Path) -> str:
     names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir() if not entry.name.startswith("."))
     if not names:
         return "an empty folder"
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return listed(names)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .instances import InstanceScore, score_image
 from .overlap import match, overlap
 
 
@@ -85,6 +86,18 @@ def score_annotated(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray 
         covered=int((2 * on_truth > found.truth_areas).sum()),
         judged=int(np.count_nonzero(_mostly_on(predicted, places)[1:])),
     )
+
+
+def score_truth(truth: np.ndarray, predicted: np.ndarray, partial: bool = False) -> InstanceScore:
+    """:func:`.instances.score_image`, fair to truth that is not whole.
+
+    Args:
+        truth: (rows, columns) integers, 0 elsewhere.
+        predicted: (rows, columns) integers, all predicted objects.
+        partial: only some objects are annotated: predictions of which not more than half lies on annotated ones are
+            neither right nor wrong and left out. False objects elsewhere then go unseen.
+    """
+    return score_image(truth, keep_known(predicted, truth) if partial else predicted)
 
 
 def keep_known(predicted: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..outputs.files import write_text
+from .annotated import AnnotatedScore, total_annotated
 from .bootstrap import Interval, bootstrap_intervals
 from .instances import SCORES, THRESHOLDS_PERCENT, InstanceScore, total
 
@@ -28,12 +29,14 @@ class ImageRow(NamedTuple):
         group: what it shares with images that are not independent of it: patient, field, slide.
         modality: for the break-down, such as "fluorescence"; "" for none.
         score: counts against the truth.
+        annotated: counts over annotated objects, where not all objects are annotated.
     """
 
     name: str
     group: str
     modality: str
     score: InstanceScore
+    annotated: AnnotatedScore | None = None
 
 
 def summarise(
@@ -55,7 +58,9 @@ def summarise(
 
     Returns:
         ``{"n_images", "n_groups", "n_objects", "n_predicted_objects", "metrics": {name: {"estimate", "low", "high"}},
-        "average_precision": {threshold: pooled}, "by_modality": {modality: the same keys}, "interval": settings}``
+        "average_precision": {threshold: pooled}, "by_modality": {modality: the same keys}, "interval": settings}``; where
+        not all objects are annotated also ``"partially_annotated": {"n_images", "n_annotated", "sensitivity",
+        "coverage"}``, see :class:`.annotated.AnnotatedScore`.
 
     Raises:
         ValueError: no images.
@@ -69,6 +74,15 @@ def summarise(
     result["by_modality"] = {
         name: _summarise_part(part, **settings) for name, part in sorted(by_modality.items()) if name
     }
+    partial = [row.annotated for row in rows if row.annotated is not None]
+    if partial:
+        whole = total_annotated(partial)
+        result["partially_annotated"] = {
+            "n_images": len(partial),
+            "n_annotated": whole.annotated,
+            "sensitivity": whole.sensitivity,
+            "coverage": whole.coverage,
+        }
     result["interval"] = {"method": "percentile bootstrap over groups", **settings}
     return result
 

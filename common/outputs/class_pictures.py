@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from .files import atomic
+from .png import write_png
 
 
 def write_class_pictures(
@@ -40,13 +39,6 @@ def write_class_pictures(
         foreground = np.rint(scaled * np.float32(255)).astype(np.uint8)
     target = Path(folder)
     classes, probability = target / f"{stem}_class.png", target / f"{stem}_prob.png"
-    _write_png(classes, np.where(labels != 0, np.uint8(255), np.uint8(0)))
-    # OpenCV's order is blue, green, red.
-    _write_png(probability, np.stack([np.zeros_like(foreground), foreground, 255 - foreground], axis=2))
+    write_png(classes, np.where(labels != 0, np.uint8(255), np.uint8(0)))
+    write_png(probability, np.stack([255 - foreground, foreground, np.zeros_like(foreground)], axis=2))
     return classes, probability
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-    with atomic(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())

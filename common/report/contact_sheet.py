@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 from ..normalise import intensity_range
 from ..sampling import KINDS, Sites, cut_patch
 from ..targets import boundary_mask
-from .overlays import ON_BRIGHT, write_png
+from .overlays import ON_BRIGHT
 
 _GAP, _CAPTION = 4, 24  # pixels between patches, height of a caption
 _MARK = (255, 220, 0)
-
-
-def contact_sheet(
-    path: str | Path,
-    image: np.ndarray,
-    sites: Sites,
-    instances: np.ndarray | None = None,
-    size: int = 32,
-    per_kind: int = 36,
-    columns: int = 12,
-    zoom: int = 2,
-    seed: int = 0,
-) -> None:
-    """Write a PNG with patches of each kind below a caption, whole or not at all; nothing else is written.
-
-    Args:
-        path: the file to be.
-        image: (rows, columns, 3); grey values other than uint8 are stretched between percentiles.
-        sites: where patches can be drawn.
-        instances: (rows, columns); their outlines are drawn, if given.
-        size: of the patches, in pixels of the image.
-        per_kind: most patches of each kind.
-        columns: patches side by side.
-        zoom: pixels of the sheet per pixel of the image.
-        seed: of the choice of patches.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    write_png(path, draw_sheet(image, sites, instances, size, per_kind, columns, zoom, seed))
 
 
 def draw_sheet(
@@ -56,9 +24,22 @@ def draw_sheet(
     zoom: int = 2,
     seed: int = 0,
 ) -> np.ndarray:
-    """The picture that :func:`contact_sheet` writes: (rows, columns, 3) uint8. A kind without sites has its caption alone.
+    """Patches of each kind below a caption. A kind without sites has its caption alone.
 
     The site itself is framed; patches beyond the border show the mirrored image.
+
+    Args:
+        image: (rows, columns, 3); grey values other than uint8 are stretched between percentiles.
+        sites: where patches can be drawn.
+        instances: (rows, columns); their outlines are drawn, if given.
+        size: of the patches, in pixels of the image.
+        per_kind: most patches of each kind.
+        columns: patches side by side.
+        zoom: pixels of the sheet per pixel of the image.
+        seed: of the choice of patches.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB.
     """
     rng = np.random.RandomState(seed)
     outlined = _to_bytes(image)

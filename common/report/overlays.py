@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..normalise import intensity_range, is_dark_field
-from ..outputs.files import atomic
 from ..targets import boundary_mask
 
 Colour = tuple[int, int, int]
@@ -132,23 +130,6 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 
 def _to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((values - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
-
-
-def write_png(path: str | Path, rgb: np.ndarray) -> None:
-    """Writes an RGB picture as PNG, fast rather than small, whole or not at all.
-
-    Args:
-        path: the file.
-        rgb: (rows, columns, 3) uint8.
-
-    Raises:
-        InputError: the folder cannot be written.
-        ValueError: not uint8 RGB.
-    """
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"a picture is (rows, columns, 3) of uint8, not {rgb.shape} of {rgb.dtype}")
-    with atomic(path) as temporary:
-        temporary.write_bytes(_encoded(rgb, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1]))
 
 
 def thumbnail(rgb: np.ndarray, side: int = 400, quality: int = 80) -> str:
