@@ -37,7 +37,7 @@ class ThresholdHandler:
     def __init__(
         self,
         path: str | Path,
-        criterion: str = "aji",
+        criterion: str = "dice",
         thresholds: Sequence[float] = FOREGROUND_GRID,
         settings: DecodeSettings | None = None,
         diameter: float = 32.0,

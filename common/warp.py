@@ -59,6 +59,8 @@ class WarpSettings:
         size: rows and columns of the crop.
         diameter: what the diameter of the source's typical object becomes, in pixels of the crop, unless the source
             brings its scale.
+        smallest_diameter: sources that bring their scale but whose typical object would be smaller than this go by the
+            diameter too.
         spread: standard deviation of the natural logarithm of a further random scale.
         free_probability: share of crops at a free scale instead: the source's own times ``free_range``.
         free_range: lowest and highest free scale, drawn uniformly in its logarithm.
@@ -69,6 +71,7 @@ class WarpSettings:
 
     size: int = 256
     diameter: float = 32.0
+    smallest_diameter: float = 0.0
     spread: float = 0.25
     free_probability: float = 0.25
     free_range: tuple[float, float] = (0.5, 2.0)
@@ -84,7 +87,8 @@ def draw_crop(source: Source, settings: WarpSettings, rng: np.random.RandomState
 
 
 def _draw_scale(source: Source, settings: WarpSettings, rng: np.random.RandomState) -> float:
-    known = source.scale if np.isfinite(source.scale) else settings.diameter / source.diameter
+    by_scale = source.scale * source.diameter >= settings.smallest_diameter or np.isnan(source.diameter)
+    known = source.scale if by_scale and np.isfinite(source.scale) else settings.diameter / source.diameter
     if not np.isfinite(known) or rng.rand() < settings.free_probability:
         low, high = np.log(settings.free_range)
         return float(np.exp(rng.uniform(low, high)))

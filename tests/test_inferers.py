@@ -223,7 +223,7 @@ def test_objects_are_shown_to_the_network_at_their_size_in_training(size: tuple[
     assert float(found.meta["object_diameter"]) == pytest.approx(diameter, rel=0.12)
     assert float(found.meta["network_scale"]) == pytest.approx(24 / diameter, rel=0.15)
     foreground, distance = found.numpy()
-    decoded = decode(foreground, distance, float(found.meta["object_diameter"]), adaptive().settings)
+    decoded = decode(foreground, distance, float(found.meta["object_diameter"]), adaptive().probe.settings)
     assert len(decoded.confidence) == count
     disagreement = ((foreground > 0.5) != (image[0, 0].numpy() > 0.5)).mean()
     assert disagreement < 0.05
@@ -319,3 +319,33 @@ def test_windows_without_possible_objects_are_not_predicted_and_the_others_do_no
 def test_an_image_without_possible_objects_gives_maps_all_the_same() -> None:
     found = at_magnification()(picture(64, 70), Logit(), possible=torch.zeros(1, 1, 64, 70, dtype=torch.bool))
     assert found.shape == (1, 2, 64, 70)
+
+
+@pytest.mark.parametrize(
+    ("size", "diameter", "scale"),
+    [((150, 190), 12, 24 / 12), ((150, 190), 24, 1.0), ((150, 190), 40, 1.0), ((300, 270), 12, 24 / 12)],
+)
+def test_small_objects_alone_are_enlarged(size: tuple[int, int], diameter: int, scale: float) -> None:
+    image, _ = discs(*size, diameter)
+    inferer = MagnificationInferer(TiledInferer(patch_size=128, overlap=32, amp=False), 24.0, smallest_diameter=18.0)
+    result = inferer(image, Logit())
+    assert float(result.meta["network_scale"]) == pytest.approx(scale, rel=0.15)
+    assert float(result.meta["object_diameter"]) == pytest.approx(diameter, rel=0.12)
+    assert ((result[0, 0].numpy() > 0.5) != (image[0, 0].numpy() > 0.5)).mean() < 0.05
+
+
+def test_the_probe_looks_where_objects_are_possible() -> None:
+    image, _ = discs(700, 700, 12)
+    possible = torch.zeros(1, 1, 700, 700, dtype=torch.bool)
+    possible[..., 500:, 500:] = True
+    image = image * possible
+    inferer = MagnificationInferer(TiledInferer(patch_size=64, overlap=16, amp=False), 24.0, smallest_diameter=18.0)
+    result = inferer(image, Logit(), possible=possible)
+    assert float(result.meta["network_scale"]) == pytest.approx(2.0, rel=0.15)
+
+
+def test_nothing_found_leaves_the_magnification_alone() -> None:
+    inferer = MagnificationInferer(TiledInferer(patch_size=64, overlap=16, amp=False), 24.0, smallest_diameter=18.0)
+    result = inferer(torch.zeros(1, 3, 80, 90), Logit(), scale=0.5)
+    assert float(result.meta["network_scale"]) == 0.5
+    assert float(result.meta["object_diameter"]) == 48.0

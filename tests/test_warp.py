@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -112,6 +114,15 @@ def test_objects_come_out_at_the_diameter_wanted(radius: int, wanted: float) -> 
         found.append(typical_diameter(np.where(np.isin(crop.instances, rim), 0, crop.instances)))
     assert np.exp(np.nanmean(np.log(found))) == pytest.approx(wanted, rel=0.12)
     assert np.nanstd(np.log(found)) == pytest.approx(0.2, abs=0.09)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, 24.0), (1.8, 18.0), (3.0, 30.0), (float("nan"), 24.0)])
+def test_a_field_of_known_scale_keeps_it_unless_its_objects_are_too_small(scale: float, expected: float) -> None:
+    source = replace(make_source((400, 400), 5, step=15), scale=scale)
+    assert source.diameter == pytest.approx(10, abs=0.7)
+    settings = WarpSettings(size=128, diameter=24.0, smallest_diameter=16.0, spread=0.0, free_probability=0.0)
+    found = typical_diameter(draw_crop(source, settings, np.random.RandomState(0)).instances)
+    assert found == pytest.approx(expected, rel=0.1)
 
 
 def test_free_crops_keep_the_scale_in_its_range() -> None:

@@ -9,9 +9,9 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..instances import DecodeSettings, decode
-from ..targets import diameter_of_areas
+from ..instances import DecodeSettings
 from .autocast import Network
+from .probe import SizeProbe
 from .tiled import TiledInferer
 
 
@@ -43,9 +43,9 @@ class SizeAdaptiveInferer(Inferer):
         probe_windows: int = 4,
     ) -> None:
         super().__init__()
-        self.inferer, self.diameter, self.settings = inferer, diameter, settings or DecodeSettings()
+        self.inferer, self.diameter = inferer, diameter
         self.tolerance, self.other_scales, self.scale_range = tolerance, tuple(other_scales), scale_range
-        self.probe_windows = probe_windows
+        self.probe = SizeProbe(inferer, settings, probe_windows)
 
     @property
     def network_seconds(self) -> float:
@@ -77,46 +77,11 @@ class SizeAdaptiveInferer(Inferer):
     def _estimate(self, inputs: torch.Tensor, network: Network) -> tuple[float, float, torch.Tensor | None]:
         """(scale, diameter, maps at this scale if they are at hand already)."""
         for scale in (1.0, *self.other_scales):
-            probes = self._probes(inputs, scale)
-            maps = [self.inferer(probe, network, scale=scale) for probe in probes]
-            whole = len(probes) == 1 and probes[0].shape == inputs.shape
-            diameter = self._found_diameter(maps, self.diameter / scale, cut=not whole)
+            diameter, maps = self.probe.look(inputs, network, scale, self.diameter / scale)
             if not np.isfinite(diameter):
                 continue
             needed = float(np.clip(self.diameter / diameter, *self.scale_range))
-            if whole and 1 / self.tolerance <= needed / scale <= self.tolerance:
-                return scale, diameter, maps[0]
+            if maps is not None and 1 / self.tolerance <= needed / scale <= self.tolerance:
+                return scale, diameter, maps
             return needed, diameter, None
         return 1.0, self.diameter, None
-
-    def _found_diameter(self, maps: list[torch.Tensor], expected: float, cut: bool) -> float:
-        """Typical size; where probes cut the image, of the objects within a probe, if there are any."""
-        labels = []
-        for part in maps:
-            foreground, distance = part[0].cpu().numpy()
-            labels.append(decode(foreground, distance, expected, self.settings).labels)
-        found = np.concatenate([_areas(part, whole_only=cut) for part in labels])
-        if cut and not found.size:
-            found = np.concatenate([_areas(part, whole_only=False) for part in labels])
-        return diameter_of_areas(found)
-
-    def _probes(self, inputs: torch.Tensor, scale: float) -> list[torch.Tensor]:
-        """The image itself, or parts of it on a regular grid."""
-        rows, columns = inputs.shape[-2:]
-        side = int(2 * self.inferer.patch_size / scale)
-        if rows <= side and columns <= side:
-            return [inputs]
-        side //= 2
-        steps = int(np.ceil(np.sqrt(self.probe_windows)))
-        starts = [np.unique(np.linspace(0, max(n - side, 0), steps + 2)[1:-1].astype(int)) for n in (rows, columns)]
-        return [inputs[..., r : r + side, c : c + side] for r in starts[0] for c in starts[1]]
-
-
-def _areas(labels: np.ndarray, whole_only: bool) -> np.ndarray:
-    """Areas of the objects, on demand without those at the frame."""
-    areas = np.bincount(labels.ravel())
-    if whole_only:
-        areas[labels[[0, -1]]] = 0
-        areas[labels[:, [0, -1]]] = 0
-    areas[0] = 0
-    return areas[areas > 0]

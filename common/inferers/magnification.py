@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from ..instances import DecodeSettings
 from .autocast import Network
+from .probe import SizeProbe
 from .tiled import TiledInferer
 
 
 class MagnificationInferer(Inferer):
     """Resample each window to the pixel size of the training, predict, and give the maps on the image's own pixels.
 
+    Where a probe finds a typical object too small for the network to part it from its neighbours, the image is enlarged
+    until typical objects have the usual size, as in training (:class:`..warp.WarpSettings`).
+
     Args:
         inferer: the tiled engine.
-        diameter: expected diameter of the objects, in pixels of the training; decoding needs it.
+        diameter: usual diameter of the objects, in pixels of the training.
+        smallest_diameter: typical objects below this, in pixels of the training, are enlarged to ``diameter``; 0 never.
+        settings: how maps are decoded for the estimate.
+        largest_scale: between image and network, at most.
     """
 
-    def __init__(self, inferer: TiledInferer, diameter: float = 28.0) -> None:
+    def __init__(
+        self,
+        inferer: TiledInferer,
+        diameter: float = 28.0,
+        smallest_diameter: float = 0.0,
+        settings: DecodeSettings | None = None,
+        largest_scale: float = 3.0,
+    ) -> None:
         super().__init__()
-        self.inferer, self.diameter = inferer, diameter
+        self.inferer, self.diameter, self.smallest_diameter = inferer, diameter, smallest_diameter
+        self.largest_scale, self.probe = largest_scale, SizeProbe(inferer, settings)
 
     @property
     def network_seconds(self) -> float:
@@ -57,8 +74,17 @@ class MagnificationInferer(Inferer):
             raise ValueError(f"one image at a time, since each has its own scale; got a batch of {inputs.shape[0]}")
         inputs = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         scale = float(scale)
-        maps = self.inferer(inputs, network, scale=scale, needed=None if possible is None else possible[:, 0])
-        meta = {"object_diameter": torch.tensor([self.diameter / scale]), "network_scale": torch.tensor([scale])}
+        needed = None if possible is None else possible[:, 0]
+        diameter, maps = self.diameter / scale, None
+        if self.smallest_diameter > 0:
+            found, maps = self.probe.look(inputs, network, scale, diameter, needed)
+            if np.isfinite(found):
+                diameter = found
+            if diameter * scale < self.smallest_diameter and scale < self.largest_scale:
+                scale, maps = min(self.diameter / diameter, self.largest_scale), None
+        if maps is None:
+            maps = self.inferer(inputs, network, scale=scale, needed=needed)
+        meta = {"object_diameter": torch.tensor([diameter]), "network_scale": torch.tensor([scale])}
         result = MetaTensor(maps, meta=meta)
         result.is_batch = True
         return result

@@ -1,0 +1,102 @@
+"""How large the objects of an image are, by a look at parts of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..instances import DecodeSettings, decode
+from ..targets import diameter_of_areas
+from .autocast import Network
+from .tiled import TiledInferer
+
+
+class Look(NamedTuple):
+    """What a probe saw.
+
+    Attributes:
+        diameter: of a typical object (median over pixels), in pixels of the image; NaN where there are none.
+        maps: of the whole image, if the probe looked at all of it; else None.
+    """
+
+    diameter: float
+    maps: torch.Tensor | None
+
+
+class SizeProbe:
+    """Predict at most so many windows of an image, or all of a small one, and measure what is found.
+
+    Args:
+        inferer: the tiled engine.
+        settings: how maps are decoded for the estimate.
+        windows: on which the estimate rests, at most.
+    """
+
+    def __init__(self, inferer: TiledInferer, settings: DecodeSettings | None = None, windows: int = 4) -> None:
+        self.inferer, self.settings, self.windows = inferer, settings or DecodeSettings(), windows
+
+    def look(
+        self,
+        inputs: torch.Tensor,
+        network: Network,
+        scale: float,
+        expected: float,
+        needed: torch.Tensor | None = None,
+    ) -> Look:
+        """Measure at one scale.
+
+        Args:
+            inputs: (1, channels, rows, columns) float32, normalised.
+            network: gives logits (1, 2, rows, columns): foreground, normalised distance.
+            scale: between image and network.
+            expected: diameter that objects are decoded with, in pixels of the image.
+            needed: (1, rows, columns) bool, where objects may be; parts without any are not looked at.
+        """
+        parts = self._parts(inputs, scale, needed)
+        maps = [self._predict(inputs, network, scale, needed, part) for part in parts]
+        whole = len(parts) == 1 and maps[0].shape[-2:] == inputs.shape[-2:]
+        # Objects that the frame of a part cuts are not measured, unless there are no others.
+        labels = [decode(*part[0].cpu().numpy(), expected, self.settings).labels for part in maps]
+        found = np.concatenate([_areas(part, whole_only=not whole) for part in labels])
+        if not whole and not found.size:
+            found = np.concatenate([_areas(part, whole_only=False) for part in labels])
+        return Look(diameter_of_areas(found), maps[0] if whole else None)
+
+    def _predict(
+        self,
+        inputs: torch.Tensor,
+        network: Network,
+        scale: float,
+        needed: torch.Tensor | None,
+        part: tuple[slice, slice],
+    ) -> torch.Tensor:
+        rows, columns = part
+        cut = None if needed is None else needed[..., rows, columns]
+        return self.inferer(inputs[..., rows, columns], network, scale=scale, needed=cut)
+
+    def _parts(self, inputs: torch.Tensor, scale: float, needed: torch.Tensor | None) -> list[tuple[slice, slice]]:
+        """The image itself, or parts of it on a regular grid: of a finer one those where most is needed."""
+        rows, columns = inputs.shape[-2:]
+        side = int(2 * self.inferer.patch_size / scale)
+        if rows <= side and columns <= side:
+            return [(slice(0, rows), slice(0, columns))]
+        side //= 2
+        steps = int(np.ceil(np.sqrt(self.windows))) * (1 if needed is None else 2)
+        starts = [np.unique(np.linspace(0, max(n - side, 0), steps + 2)[1:-1].astype(int)) for n in (rows, columns)]
+        parts = [(slice(r, r + side), slice(c, c + side)) for r in starts[0] for c in starts[1]]
+        if needed is None:
+            return parts
+        share = [float(needed[..., r, c].float().mean()) for r, c in parts]
+        return [parts[i] for i in np.argsort(share, kind="stable")[::-1][: self.windows]]
+
+
+def _areas(labels: np.ndarray, whole_only: bool) -> np.ndarray:
+    """Areas of the objects, on demand without those at the frame."""
+    areas = np.bincount(labels.ravel())
+    if whole_only:
+        areas[labels[[0, -1]]] = 0
+        areas[labels[:, [0, -1]]] = 0
+    areas[0] = 0
+    return areas[areas > 0]
