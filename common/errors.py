@@ -44,6 +44,15 @@ def leave_out(name: str, error: InputError, problems: list[Problem] | None) -> N
     logger.error("left out: %s", error)
 
 
+def note(found: Iterable[Problem], problems: list[Problem] | None) -> None:
+    """Add what does not stop the rest to the problems, or log it where there is no list."""
+    for problem in found:
+        if problems is None:
+            logger.warning("%s: %s", problem.name, problem.reason)
+        else:
+            problems.append(problem)
+
+
 def listed(names: Iterable[object], most: int = 5) -> str:
     """The first names, and how many more there are.
 

@@ -13,7 +13,9 @@ import pytest
 
 from common.datasets import sunnybrook
 from common.datasets.contours import contour_to_mask, write_contour
-from common.datasets.sunnybrook import challenge_group, patient_name, read_lv_label, records
+from common.datasets.lv_labels import read_lv_label
+from common.datasets.records import load_datalist
+from common.datasets.sunnybrook import challenge_group, patient_name, records
 from common.errors import InputError, Problem
 
 SHAPE = (40, 48)
@@ -398,3 +400,10 @@ def test_cavities_that_leave_the_published_epicardium_are_few(real_data: Path) -
             read_lv_label(record, (256, 256), problems=problems)
     assert len(problems) == 6
     assert all("outside the epicardium" in problem.reason for problem in problems)
+
+
+def test_the_data_list_knows_the_layout(png: Path) -> None:
+    found = load_datalist(png)
+    assert [record["name"] for record in found] == [record["name"] for record in records(png)]
+    assert {record["modality"] for record in found} == {"cine_mr"}
+    assert {record["dataset"] for record in found} == {png.name}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
 from ..images import list_images, read_image
-from . import coco, datalist, dsb2018, folders, imagescope, partial_masks
+from . import coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
 from .merging import dataset_names, dataset_paths, merge
 from .modality import guess_modality
 
@@ -19,6 +19,7 @@ _LAYOUTS = (
     "tissue_images/*.tif + annotations/*.xml (ImageScope)",
     "images/ + masks/ with equal names",
     "<patient>_*_original.tif + <patient>_*_mask.png",
+    "Sunnybrook DICOM + contour text, or its PNG images + masks",
     "a COCO JSON file",
     'a JSON data list {"training": [{"image", "label", "patient", "fold"}]}',
 )
@@ -131,6 +132,8 @@ def _layout_records(
             return dsb2018.records(path, modality_table, mosaic_table, need_labels, problems)
         if imagescope.matches(path):
             return imagescope.records(path, need_labels, problems)
+        if sunnybrook.matches(path):
+            return sunnybrook.records(path, need_labels, problems)
         if folders.matches(path):
             return folders.records(path, need_labels, problems)
         if partial_masks.matches(path):

@@ -22,17 +22,14 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import InputError, Problem, leave_out, listed
+from ..errors import InputError, Problem, leave_out, listed, note
 from ..images import is_image_name
-from .contours import check_contour, check_inside, contour_to_mask, mask_to_contours, read_contour
-from .labels import read_label_values
+from .contours import check_contour, read_contour
 from .tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -58,21 +55,6 @@ _GROUPS = {
 }
 
 Slice = tuple[str, int]  # patient and instance number
-
-
-@dataclass(frozen=True)
-class LvLabel:
-    """The left ventricle on one image.
-
-    Attributes:
-        classes: uint8 (rows, columns): 0 background, 1 cavity (papillary muscles included), 2 myocardium.
-        myocardium_known: False where nobody drew the epicardium: the myocardium is then among the zeros.
-        cavity_outside: pixels of the cavity that the epicardium does not contain; they stay cavity.
-    """
-
-    classes: np.ndarray
-    myocardium_known: bool
-    cavity_outside: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,64 +129,6 @@ def challenge_group(patient: str) -> str | None:
     code = _PATIENT.fullmatch(patient)
     kind, number = (code[1].upper(), int(code[2])) if code else ("", 0)
     return next((group for group, members in _GROUPS.items() if number in members.get(kind, ())), None)
-
-
-def read_lv_label(
-    record: dict[str, Any],
-    shape: tuple[int, int],
-    outline_included: bool = True,
-    problems: list[Problem] | None = None,
-) -> LvLabel:
-    """Class map of a record, from contour text and masks alike.
-
-    Args:
-        record: with ``label`` and ``epicardium`` as :func:`records` gives them.
-        shape: (rows, columns) of the image.
-        outline_included: which pixels a line owns, see :mod:`.contours`. With True contour text gives what the data
-            set's masks hold, to the pixel. With False the pixels whose centres it encloses, which is right in area (the
-            masks are 7 % too large); masks are then reduced by their outline, which brings them within 1 % of it.
-        problems: where to note a contour that leaves the image and a cavity that leaves the epicardium; without it they
-            are logged as warnings.
-
-    Raises:
-        InputError: no label, an unusable contour, or a mask of another size than the image.
-    """
-    if record.get("label") is None:
-        raise InputError(record.get("image", "record"), "no contour of the endocardium", "contour text or a mask")
-    found: list[Problem] = []
-    cavity = _read_mask(record, "label", shape, outline_included, found)
-    classes = np.zeros(shape, dtype=np.uint8)
-    known, outside = record.get(_EPI) is not None, 0
-    if known:
-        heart = _read_mask(record, _EPI, shape, outline_included, found)
-        outside = int(np.count_nonzero(cavity & ~heart))
-        classes[heart] = 2
-        if outside:
-            reason = f"{outside} of {np.count_nonzero(cavity)} pixels of the cavity lie outside the epicardium"
-            found.append(Problem(_label_name(record), f"{reason}; they stay cavity"))
-    classes[cavity] = 1
-    _note(found, problems)
-    return LvLabel(classes, known, outside)
-
-
-def _read_mask(
-    record: dict[str, Any], key: str, shape: tuple[int, int], outline_included: bool, found: list[Problem]
-) -> np.ndarray:
-    path = Path(record[key])
-    if path.suffix.lower() == ".txt":
-        contour = read_contour(path)
-        found += check_inside(contour, shape, path, _label_name(record))
-        return contour_to_mask(contour, shape, outline_included)
-    values = read_label_values(path, shape)
-    mask = values > values.max(initial=0) / 2
-    if outline_included:
-        return mask
-    parts = [contour_to_mask(contour, shape) for contour in mask_to_contours(mask, outline_included=True)]
-    return np.logical_or.reduce([np.zeros(shape, dtype=bool), *parts])
-
-
-def _label_name(record: dict[str, Any]) -> str:
-    return str(record.get("name") or record["label"])
 
 
 def _folders(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
@@ -345,7 +269,7 @@ def _note_alone(folder: Path, found: _Found, problems: list[Problem] | None) -> 
         bare = [number for number in instances if (patient, number) not in found.labels[_ENDO]]
         if bare:
             reason = f"{len(bare)} of {len(instances)} images without contour of the endocardium (unlabelled, left out)"
-            _note([Problem(patient, reason)], problems)
+            note([Problem(patient, reason)], problems)
     absent: dict[str, int] = defaultdict(int)
     for kind, labels in found.labels.items():
         for key, path in sorted(labels.items()):
@@ -356,16 +280,7 @@ def _note_alone(folder: Path, found: _Found, problems: list[Problem] | None) -> 
                 leave_out(_name(key), error, problems)
     for patient, count in sorted(absent.items()):
         reason = f"{count} contours of a patient without any image in {folder} (left out)"
-        _note([Problem(patient, reason)], problems)
-
-
-def _note(found: Iterable[Problem], problems: list[Problem] | None) -> None:
-    """Add what does not stop the rest to the problems, or log it where there is no list."""
-    for problem in found:
-        if problems is None:
-            logger.warning("%s: %s", problem.name, problem.reason)
-        else:
-            problems.append(problem)
+        note([Problem(patient, reason)], problems)
 
 
 def _record(
@@ -415,7 +330,7 @@ def _phase(number: int) -> int:
 
 def _check_text(path: Path | None, name: str, problems: list[Problem] | None) -> None:
     if path is not None and path.suffix.lower() == ".txt":
-        _note(check_contour(read_contour(path), path, f"{name} ({path.name})"), problems)
+        note(check_contour(read_contour(path), path, f"{name} ({path.name})"), problems)
 
 
 def _moment(key: Slice, found: _Found, row: dict[str, str]) -> str | None:

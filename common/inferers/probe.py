@@ -58,11 +58,15 @@ class SizeProbe:
         maps = [self._predict(inputs, network, scale, needed, part) for part in parts]
         whole = len(parts) == 1 and maps[0].shape[-2:] == inputs.shape[-2:]
         # Objects that the frame of a part cuts are not measured, unless there are no others.
-        labels = [decode(*part[0].cpu().numpy(), expected, self.settings).labels for part in maps]
+        labels = [self._labels(part, expected) for part in maps]
         found = np.concatenate([_areas(part, whole_only=not whole) for part in labels])
         if not whole and not found.size:
             found = np.concatenate([_areas(part, whole_only=False) for part in labels])
         return Look(diameter_of_areas(found), maps[0] if whole else None)
+
+    def _labels(self, maps: torch.Tensor, expected: float) -> np.ndarray:
+        foreground, distance = maps[0].cpu().numpy()
+        return decode(foreground, distance, expected, self.settings).labels
 
     def _predict(
         self,

@@ -1,0 +1,1 @@
+"""Cine stacks of the heart: reading, cleaning, function."""
