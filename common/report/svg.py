@@ -129,7 +129,7 @@ def curves(
     numbers = np.concatenate([np.asarray(values, dtype=np.float64) for values in series.values()])
     low, high = float(numbers.min()), float(numbers.max())
     pad = 0.06 * (high - low) or 0.05
-    frame = _Frame(float(x[0]), float(x[-1]), low - pad, high + pad, height - 48)
+    frame = Frame(float(x[0]), float(x[-1]), low - pad, high + pad, height - 48)
     # Names that would overlap are pushed apart, from the highest curve to the lowest.
     order = sorted(series, key=lambda name: frame.y(series[name][-1]))
     places: list[float] = []
@@ -137,18 +137,18 @@ def curves(
         places.append(max(frame.y(series[name][-1]) + 4, places[-1] + 14 if places else 0))
     beside = dict(zip(order, places, strict=True))
     lines = "".join(
-        _line(frame, x, values, name, COLOURS[index % len(COLOURS)], beside[name])
+        line(frame, x, values, name, COLOURS[index % len(COLOURS)], beside[name])
         for index, (name, values) in enumerate(series.items())
     )
     mark = "" if marked is None else _mark(frame, marked)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="histogram curves" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'font-family="sans-serif" font-size="12" aria-label="{escape(label)}">{_grid(frame)}{lines}{mark}'
+        f'font-family="sans-serif" font-size="12" aria-label="{escape(label)}">{grid(frame)}{lines}{mark}'
         f'<text x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(label)}</text></svg>'
     )
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
     """Ranges of both axes and the line on which the horizontal one lies."""
 
     left: float
@@ -164,7 +164,7 @@ class _Frame(NamedTuple):
         return self.base - (self.base - _TOP) * (value - self.low) / (self.high - self.low)
 
 
-def _grid(frame: _Frame) -> str:
+def grid(frame: Frame) -> str:
     end = WIDTH - _MARGIN
     across = "".join(
         f'<line class="axis" x1="{_MARGIN}" y1="{y:.1f}" x2="{end}" y2="{y:.1f}" stroke="#8886" stroke-width="0.5"/>'
@@ -182,7 +182,7 @@ def _grid(frame: _Frame) -> str:
     return f"{across}{along}{axis}"
 
 
-def _line(frame: _Frame, x: Sequence[float], values: Sequence[float], name: str, colour: str, text_y: float) -> str:
+def line(frame: Frame, x: Sequence[float], values: Sequence[float], name: str, colour: str, text_y: float) -> str:
     points = " ".join(f"{frame.x(place):.1f},{frame.y(value):.1f}" for place, value in zip(x, values, strict=True))
     dots = "".join(
         f'<circle cx="{frame.x(place):.1f}" cy="{frame.y(value):.1f}" r="2.5" fill="{colour}">'
@@ -195,7 +195,7 @@ def _line(frame: _Frame, x: Sequence[float], values: Sequence[float], name: str,
     )
 
 
-def _mark(frame: _Frame, value: float) -> str:
+def _mark(frame: Frame, value: float) -> str:
     x = frame.x(value)
     return (
         f'<line class="median" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{frame.base}" stroke="#888" '

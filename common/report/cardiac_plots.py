@@ -1,0 +1,270 @@
+"""A study of the heart to be judged by eye: volume-time curve, agreement with the truth, contours over all slices."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..cine.function import HeartFunction
+from ..errors import InputError
+from ..metrics.bootstrap import Interval
+from ..metrics.cardiac import Agreement
+from ..normalise import intensity_range
+from ..outputs.files import atomic
+from ..targets import boundary_mask
+from .overlays import ON_DARK, Colour
+
+# The frame, the grid and the line of a curve are those of every other plot: parts of the same package, used as they are.
+from .svg import COLOURS, WIDTH, Frame, grid, line
+
+ENDOCARDIUM, EPICARDIUM = ON_DARK.alone, (255, 150, 40)
+"""Yellow-green and orange: apart on grey images, also without red and green."""
+
+ANIMATIONS = {".gif": "GIF", ".png": "PNG"}
+
+_GAP, _CAPTION = 2, 18  # pixels
+
+
+def volume_curve(function: HeartFunction, height: int = 300) -> str:
+    """Volume of the cavity, and of the myocardium where there is any, over time, with end-diastole and end-systole marked.
+
+    Over the trigger time in ms where all phases have one, each later than the one before, otherwise over the phase
+    number from 1. Phases whose volume is unknown have no point.
+
+    Args:
+        function: of the heart.
+        height: of the picture, its width being :data:`.svg.WIDTH`.
+
+    Returns:
+        An ``<svg>`` element that also stands alone; an empty string for fewer than two known volumes.
+    """
+    curve = function.curve
+    known = np.flatnonzero(np.isfinite(curve.cavity_ml))
+    if len(known) < 2:
+        return ""
+    times = curve.trigger_times_ms
+    timed = times is not None and bool(np.isfinite(times).all()) and bool((np.diff(times) > 0).all())
+    x = times if timed and times is not None else np.arange(1.0, len(curve.cavity_ml) + 1)
+    label = "time after the R wave in ms; volume in ml" if timed else "phase; volume in ml"
+    series = {"cavity": curve.cavity_ml[known], "wall": curve.myocardium_ml[known]}
+    if not (series["wall"] > 0).any():
+        del series["wall"]
+    highest = max(float(values.max()) for values in series.values())
+    frame = Frame(float(x[known[0]]), float(x[known[-1]]), 0.0, 1.12 * highest or 1.0, height - 48)
+    lines = "".join(
+        line(frame, x[known].tolist(), values.tolist(), name, colour, frame.y(float(values[-1])) + 4)
+        for (name, values), colour in zip(series.items(), COLOURS, strict=False)
+    )
+    marks = "".join(
+        _marked(frame, float(x[phase]), float(curve.cavity_ml[phase]), f"{name} {volume:.0f} ml")
+        for name, phase, volume in (
+            ("ED", function.ed_phase, function.edv_ml),
+            ("ES", function.es_phase, function.esv_ml),
+        )
+        if phase is not None
+    )
+    return _element(f"{grid(frame)}{lines}{marks}", label, height)
+
+
+def _marked(frame: Frame, x: float, y: float, text: str) -> str:
+    """A ring around a point, with a text above it that stays inside the frame."""
+    place, level = frame.x(x), frame.y(y)
+    anchor = "start" if x == frame.left else "end" if x == frame.right else "middle"
+    return (
+        f'<circle class="mark" cx="{place:.1f}" cy="{level:.1f}" r="6" fill="none" stroke="{COLOURS[3]}" '
+        f'stroke-width="2"/><text class="median" x="{place:.1f}" y="{level - 10:.1f}" '
+        f'text-anchor="{anchor}">{escape(text)}</text>'
+    )
+
+
+def _element(content: str, label: str, height: int) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="histogram curves" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'font-family="sans-serif" font-size="12" aria-label="{escape(label)}">{content}'
+        f'<text x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(label)}</text></svg>'
+    )
+
+
+def bland_altman_plot(agreement: Agreement, quantity: str, height: int = 300) -> str:
+    """Differences over means, with bias and limits of agreement as lines and their intervals as bands.
+
+    Args:
+        agreement: what :func:`common.metrics.cardiac.bland_altman` found.
+        quantity: what was measured, with its unit, such as "ejection fraction in percent".
+        height: of the picture.
+
+    Returns:
+        An ``<svg>`` element that also stands alone.
+    """
+    means, differences = agreement.means, agreement.differences
+    lines = {"bias": agreement.bias, "-1.96 sd": agreement.lower_limit, "+1.96 sd": agreement.upper_limit}
+    numbers = [value for interval in lines.values() for value in interval if math.isfinite(value)]
+    low, high = min(*numbers, 0.0, float(differences.min())), max(*numbers, 0.0, float(differences.max()))
+    left, right = float(means.min()), float(means.max())
+    across, along = 0.06 * (high - low) or 1.0, 0.04 * (right - left) or 1.0
+    frame = Frame(left - along, right + along, low - across, high + across, height - 48)
+    drawn = "".join(
+        _level(frame, interval, name, COLOURS[0] if name == "bias" else COLOURS[1]) for name, interval in lines.items()
+    )
+    dots = "".join(
+        f'<circle class="pair" cx="{frame.x(mean):.1f}" cy="{frame.y(difference):.1f}" r="3.5" fill="{COLOURS[2]}" '
+        f'fill-opacity="0.8"><title>mean {mean:.4g}, difference {difference:.4g}</title></circle>'
+        for mean, difference in zip(means.tolist(), differences.tolist(), strict=True)
+    )
+    label = f"{quantity}: difference (measured - truth) over mean, n = {len(means)}"
+    return _element(f"{grid(frame)}{drawn}{dots}", label, height)
+
+
+def _level(frame: Frame, interval: Interval, name: str, colour: str) -> str:
+    """A line across the frame, its interval as a band, its name and value at the right above it."""
+    start, end = frame.x(frame.left), frame.x(frame.right)
+    y = frame.y(interval.estimate)
+    band = ""
+    if math.isfinite(interval.low) and math.isfinite(interval.high):
+        top, bottom = frame.y(interval.high), frame.y(interval.low)
+        band = (
+            f'<rect class="band" x="{start:.1f}" y="{top:.1f}" width="{end - start:.1f}" height="{bottom - top:.1f}" '
+            f'fill="{colour}" fill-opacity="0.12"/>'
+        )
+    return (
+        f'{band}<line class="level" x1="{start:.1f}" y1="{y:.1f}" x2="{end:.1f}" y2="{y:.1f}" stroke="{colour}" '
+        f'stroke-width="1.5" stroke-dasharray="6 3"/><text x="{end - 4:.1f}" y="{y - 4:.1f}" text-anchor="end" '
+        f'style="fill:{colour}">{escape(name)} {interval.estimate:.2f}</text>'
+    )
+
+
+def tiles(
+    images: np.ndarray,
+    maps: np.ndarray,
+    phases: Sequence[int],
+    names: Sequence[str] | None = None,
+    zoom: int = 2,
+    margin: int = 12,
+    columns: int | None = None,
+) -> np.ndarray:
+    """Slices side by side, one row (or block of rows) per phase with a caption, contours drawn over the grey image.
+
+    Every tile shows the same part of the image, the box around all that is labelled in the stack, at the same
+    contrast. Lines are one pixel thin at the enlarged size and run along the inner edge of what they enclose.
+
+    Args:
+        images: (phases, slices, rows, columns), any number type; what is not finite counts as 0.
+        maps: the same shape, integers: 1 cavity, 2 myocardium.
+        phases: indices of the phases to show.
+        names: a caption per shown phase; None: "phase 1" and so on.
+        zoom: pixels of the picture per pixel of the image.
+        margin: pixels of the image around what is labelled.
+        columns: slices side by side; None: all.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB.
+
+    Raises:
+        ValueError: shapes that do not agree, no phases, or another number of names.
+    """
+    images, maps = np.asarray(images), np.asarray(maps)
+    if images.ndim != 4 or images.shape != maps.shape or not images.size:
+        raise ValueError(f"images and maps are (phases, slices, rows, columns): {images.shape} and {maps.shape}")
+    captions = [f"phase {phase + 1}" for phase in phases] if names is None else list(names)
+    if not len(phases) or len(captions) != len(phases):
+        raise ValueError(f"{len(phases)} phases, but {len(captions)} names")
+    box = _labelled(maps, margin)
+    grey = _grey(images[(list(phases), slice(None), *box)])
+    shown = maps[(list(phases), slice(None), *box)]
+    across = columns or maps.shape[1]
+    rows = []
+    for pictures, labels, caption in zip(grey, shown, captions, strict=True):
+        drawn = [_outlined(picture, label, zoom) for picture, label in zip(pictures, labels, strict=True)]
+        width = across * (drawn[0].shape[1] + _GAP) + _GAP
+        rows.append(_text(caption, width))
+        rows += [_row(drawn[start : start + across], width) for start in range(0, len(drawn), across)]
+    return np.concatenate(rows)
+
+
+def _labelled(maps: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Rows and columns around all that is labelled; the whole image where nothing is."""
+    found = []
+    for axis, size in ((3, maps.shape[2]), (2, maps.shape[3])):
+        used = np.flatnonzero(maps.any(axis=(0, 1, axis)))
+        found.append(slice(max(used[0] - margin, 0), min(used[-1] + 1 + margin, size)) if used.size else slice(0, size))
+    return found[0], found[1]
+
+
+def _grey(images: np.ndarray) -> np.ndarray:
+    """uint8 of the same shape: one contrast for all frames, so that brightness does not flicker."""
+    values = np.nan_to_num(images.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = intensity_range(values.reshape(-1, values.shape[-1], 1))
+    return np.clip((values - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+
+
+def _outlined(picture: np.ndarray, labels: np.ndarray, zoom: int) -> np.ndarray:
+    size = (picture.shape[1] * zoom, picture.shape[0] * zoom)
+    canvas = np.repeat(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)[:, :, None], 3, axis=2)
+    large = labels.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    lines: tuple[tuple[np.ndarray, Colour], ...] = ((large > 0, EPICARDIUM), (large == 1, ENDOCARDIUM))
+    for region, colour in lines:
+        if colour == ENDOCARDIUM or (labels == 2).any():  # without myocardium nobody knows where the epicardium is
+            canvas[boundary_mask(region.astype(np.int32))] = colour
+    return canvas
+
+
+def _row(pictures: list[np.ndarray], width: int) -> np.ndarray:
+    height = pictures[0].shape[0]
+    row = np.zeros((height + _GAP, width, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        left = _GAP + index * (picture.shape[1] + _GAP)
+        row[:height, left : left + picture.shape[1]] = picture
+    return row
+
+
+def _text(caption: str, width: int) -> np.ndarray:
+    canvas = np.zeros((_CAPTION, width, 3), np.uint8)
+    place = (_GAP + 2, _CAPTION - 5)
+    return np.asarray(
+        cv2.putText(canvas, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1, cv2.LINE_AA)
+    )
+
+
+def encode_animation(pictures: Sequence[np.ndarray], ending: str = ".png", ms_per_picture: float = 50.0) -> bytes:
+    """Pictures as an endless animation in memory, for a page that stands alone.
+
+    Args:
+        pictures: (rows, columns, 3) uint8 RGB each, all of one size, such as :func:`tiles` of each phase.
+        ending: ``.png`` (exact colours) or ``.gif`` (256 colours, smaller, times rounded to 10 ms).
+        ms_per_picture: how long each is shown.
+
+    Raises:
+        ValueError: no pictures, sizes that differ, or another ending.
+    """
+    if not pictures or len({picture.shape for picture in pictures}) > 1 or ending not in ANIMATIONS:
+        raise ValueError(f"an animation is made of pictures of one size, as {' or '.join(ANIMATIONS)}, not {ending!r}")
+    frames = [Image.fromarray(picture, "RGB") for picture in pictures]
+    if ending == ".gif":  # one palette for all: a palette per frame flickers
+        palette = Image.fromarray(np.concatenate(list(pictures)), "RGB").quantize(256, dither=Image.Dither.NONE)
+        frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    stream = io.BytesIO()
+    more = {"save_all": True, "append_images": frames[1:], "duration": ms_per_picture, "loop": 0}
+    frames[0].save(stream, ANIMATIONS[ending], **more)
+    return stream.getvalue()
+
+
+def write_animation(path: str | Path, pictures: Sequence[np.ndarray], ms_per_picture: float = 50.0) -> None:
+    """Writes :func:`encode_animation` to a file, whole or not at all; ``.png`` or ``.gif`` by its ending.
+
+    Raises:
+        InputError: another ending, or a folder that cannot be written.
+        ValueError: no pictures, or sizes that differ.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in ANIMATIONS:
+        raise InputError(path, f"the ending {ending!r}", f"an animation named {' or '.join(ANIMATIONS)}")
+    encoded = encode_animation(pictures, ending, ms_per_picture)
+    with atomic(path) as temporary:
+        temporary.write_bytes(encoded)
