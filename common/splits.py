@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .datasets.folds import check_no_shared_group, split, write_datalist
+from .datasets.folds import check_no_shared_group, held_out, split, write_datalist
 from .datasets.merging import merge
 from .datasets.records import load_datalist
 from .errors import Problem
@@ -23,6 +23,8 @@ class Split:
         modality_table: modalities by image, where the data set's own place does not have them.
         mosaic_table: fields by image, likewise.
         modalities: only images of these, see :func:`.datasets.records.keep_modalities`; None takes all.
+        hold_out: validate on the records of one value instead of a fold, as ``key=value``: a split that the data set brings
+            (``challenge_group=validation``). ``fold`` and ``num_folds`` are then not used.
         also_train: further data sets, as ``dataset_dir``, whose images are trained on in every fold and never validated
             on, whatever folds they bring; None or empty: no more.
 
@@ -31,8 +33,8 @@ class Split:
         problems: images that were left out because they cannot be used.
 
     Raises:
-        InputError: see :func:`.datasets.records.load_datalist` and :func:`.datasets.folds.split`, or a patient, slide or
-            field of ``also_train`` that is validated on.
+        InputError: see :func:`.datasets.records.load_datalist`, :func:`.datasets.folds.split` and
+            :func:`.datasets.folds.held_out`, or a patient, slide or field of ``also_train`` that is validated on.
     """
 
     def __init__(
@@ -45,12 +47,16 @@ class Split:
         mosaic_table: str | Path | None = None,
         modalities: Sequence[str] | str | None = None,
         also_train: str | Path | Sequence[str | Path] | None = None,
+        hold_out: str | None = None,
     ) -> None:
         self.problems: list[Problem] = []
         records = load_datalist(
             dataset_dir, modality_table, mosaic_table, problems=self.problems, modalities=modalities
         )
-        self.training, self.validation = split(records, fold, num_folds, seed)
+        if hold_out:
+            self.training, self.validation = held_out(records, hold_out)
+        else:
+            self.training, self.validation = split(records, fold, num_folds, seed)
         if also_train:
             more = load_datalist(also_train, problems=self.problems, modalities=modalities)
             check_no_shared_group(more, self.validation, "also_train")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
+from common.datasets.datalist import write_datalist
 from common.errors import InputError
 from common.splits import Split
 
@@ -56,3 +57,20 @@ def test_images_of_one_name_are_told_apart(study: Path, tmp_path: Path) -> None:
     more = _folder(tmp_path / "more", {"s0": "q0"})
     names = [record["name"] for record in Split(study, -1, also_train=more).training]
     assert {"dataset_dir_s0", "also_train_s0"} <= set(names) and len(set(names)) == 9
+
+
+def test_a_split_that_the_data_set_brings_is_taken_as_it_is(study: Path, tmp_path: Path) -> None:
+    entries = [
+        {**record, "side": "test" if record["group"] in ("p1", "p3") else "train"}
+        for record in Split(study, -1).training
+    ]
+    write_datalist(tmp_path / "list.json", entries)
+    taken = Split(tmp_path / "list.json", hold_out="side=test")
+    assert {record["group"] for record in taken.validation} == {"p1", "p3"}
+    assert {record["group"] for record in taken.training} == {"p0", "p2"}
+    with pytest.raises(InputError, match=r"leaves no image for validation; expected side with one of test, train"):
+        Split(tmp_path / "list.json", hold_out="side=tset")
+    with pytest.raises(InputError, match="hold_out: found 'test'; expected key=value"):
+        Split(tmp_path / "list.json", hold_out="test")
+    with pytest.raises(InputError, match="p0 in training and validation"):
+        Split(tmp_path / "list.json", hold_out="name=s0")

@@ -15,6 +15,7 @@ __all__ = [
     "check_folds",
     "check_no_shared_group",
     "group_of",
+    "held_out",
     "read_datalist",
     "split",
     "with_folds",
@@ -117,6 +118,30 @@ def split(
             "fold", f"{fold}, which leaves no image for {side}", f"images in several of the folds {present}"
         )
     check_no_shared_group(training, validation)
+    return training, validation
+
+
+def held_out(datalist: Sequence[dict[str, Any]], which: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Training and validation records where the data set itself says which is which.
+
+    Args:
+        datalist: records as :func:`..records.load_datalist` gives them.
+        which: ``key=value``; records whose ``key`` has this value are validated on, the others trained on.
+
+    Raises:
+        InputError: no ``key=value``, no record on one of the sides (the values that there are are named), or a group on
+            both.
+    """
+    key, equals, value = which.partition("=")
+    if not key or not equals:
+        raise InputError("hold_out", repr(which), "key=value, such as challenge_group=validation")
+    validation = [record for record in datalist if str(record.get(key)) == value]
+    training = [record for record in datalist if str(record.get(key)) != value]
+    if not training or not validation:
+        present = listed(sorted({str(record.get(key)) for record in datalist}))
+        side = "validation" if not validation else "training"
+        raise InputError("hold_out", f"{which}, which leaves no image for {side}", f"{key} with one of {present}")
+    check_no_shared_group(training, validation, "hold_out")
     return training, validation
 
 
