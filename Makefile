@@ -1,7 +1,7 @@
 # What can be done here; `make` alone lists it.
 
 PYTHON ?= python3
-# Optional dependencies to install: dev for the tests, medical for DICOM-SEG and ITK formats, zoo for publishing.
+# Optional dependencies to install: dev for demo and tests, medical for DICOM, NIfTI and ITK, zoo for publishing.
 EXTRAS ?= dev
 PYTEST_ARGS ?=
 

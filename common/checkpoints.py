@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers.state_param_scheduler import StateParamScheduler
-from monai.networks.utils import copy_model_state
 from torch import nn
 
 from .errors import InputError
@@ -153,21 +152,6 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     except RuntimeError as error:
         raise InputError(path, "weights of another network", f"weights for network_def ({error})") from error
     return network.eval()
-
-
-def start_from(network: nn.Module, path: str | Path | None) -> nn.Module:
-    """Put what fits of other weights into a network before its training; the log says how much did.
-
-    Args:
-        network: to be trained.
-        path: weights or checkpoint, None or empty for a fresh start.
-    """
-    if path:
-        changed, unchanged = copy_model_state(network, network_weights(path))[1:]
-        logger.info("from %s: %d tensors taken, %d left as they were", path, len(changed), len(unchanged))
-        if not changed:
-            raise InputError(path, "no tensor that fits", "weights of a network of the same kind")
-    return network
 
 
 def file_hash(path: str | Path, digits: int = 12) -> str:

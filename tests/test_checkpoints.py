@@ -22,10 +22,10 @@ from common.checkpoints import (
     load_weights,
     network_weights,
     save_half,
-    start_from,
 )
 from common.errors import InputError
 from common.training import NumberedSampler
+from common.transfer import start_from
 
 EPOCHS, SAMPLES, BATCH = 5, 6, 2
 
@@ -225,27 +225,6 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_half(make_network(maps=5), tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model\.pt.*another network"):
         load_weights(make_network(), tmp_path / "model.pt")
-
-
-@pytest.mark.parametrize("path", [None, ""])
-def test_a_fresh_start_changes_nothing(path: str | None) -> None:
-    network = make_network(3)
-    assert_equal_states(dict(start_from(network, path).state_dict()), dict(make_network(3).state_dict()))
-
-
-def test_what_fits_is_taken_and_the_rest_left(tmp_path: Path) -> None:
-    other = make_network(1, maps=5)
-    save_half(other, tmp_path / "model.pt")
-    network = start_from(make_network(2), tmp_path / "model.pt")
-    assert torch.equal(network.state_dict()["0.weight"], other.state_dict()["0.weight"].half().float())
-    assert torch.equal(network.state_dict()["3.weight"], make_network(2).state_dict()["3.weight"])
-    assert network.training
-
-
-def test_nothing_that_fits_is_refused(tmp_path: Path) -> None:
-    save_half(nn.Linear(3, 4), tmp_path / "model.pt")
-    with pytest.raises(InputError, match="no tensor that fits"):
-        start_from(make_network(), tmp_path / "model.pt")
 
 
 def test_a_hash_names_the_content(tmp_path: Path) -> None:
