@@ -1,4 +1,4 @@
-"""What training minimises for maps of instances."""
+"""What training minimises: maps of instances, and classes of which some pixels are known by halves."""
 
 from __future__ import annotations
 
@@ -39,3 +39,69 @@ class InstanceMapLoss(nn.Module):
         total = probability.sum(dim=(1, 2, 3)) + truth.sum(dim=(1, 2, 3))
         dice = 1 - (2 * overlap + 1) / (total + 1)
         return (per_map * weights).sum() + self.dice_weight * dice.mean()
+
+
+class PartialClassLoss(nn.Module):
+    """Cross-entropy plus soft Dice over classes, where some pixels are only known to be one of two classes.
+
+    Such a pixel counts for the sum of both probabilities (marginal loss; G. Shi et al., Med Image Anal 70 (2021) 101979),
+    so that an image whose myocardium nobody drew teaches where the cavity is, and nothing about the myocardium. The Dice of
+    a class is taken over the images in which it is known everywhere, pooled over the batch, so that slices in which it is
+    absent count.
+
+    Args:
+        classes: number of classes, 0 being the background.
+        either: the value of pixels in doubt, and the two classes that they may be.
+        dice_weight: weight of the Dice term, the mean over all classes but the background.
+        class_weights: of the cross-entropy, one per class; pixels in doubt weigh as the first of theirs.
+    """
+
+    class_weights: torch.Tensor
+
+    def __init__(
+        self,
+        classes: int = 3,
+        either: tuple[int, tuple[int, int]] = (3, (0, 2)),
+        dice_weight: float = 1.0,
+        class_weights: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.classes, self.dice_weight = classes, dice_weight
+        self.doubt, self.either = either
+        weights = torch.ones(classes) if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        if len(weights) != classes:
+            raise ValueError(f"{len(weights)} class weights for {classes} classes")
+        self.register_buffer("class_weights", weights)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch.
+
+        Args:
+            logits: (batch, classes, rows, columns).
+            target: (batch, 1, rows, columns), classes or the value of doubt.
+        """
+        logs = functional.log_softmax(logits.float(), dim=1)
+        truth = target[:, 0].long()
+        doubt = truth == self.doubt
+        first, second = self.either
+        settled = truth.masked_fill(doubt, first)
+        entropy = -logs.gather(1, settled[:, None])[:, 0]
+        entropy = torch.where(doubt, -torch.logaddexp(logs[:, first], logs[:, second]), entropy)
+        weights = self.class_weights.to(logs.device)[settled]
+        cross_entropy = (entropy * weights).sum() / weights.sum()
+        terms = [self._dice(logs[:, c].exp(), truth == c, doubt if c in self.either else None) for c in self._objects()]
+        known = [term for term in terms if term is not None]
+        return cross_entropy + self.dice_weight * torch.stack(known).mean() if known else cross_entropy
+
+    def _objects(self) -> range:
+        return range(1, self.classes)
+
+    @staticmethod
+    def _dice(probability: torch.Tensor, truth: torch.Tensor, doubt: torch.Tensor | None) -> torch.Tensor | None:
+        """1 - Dice over the images without doubt about this class; None if there is no such image."""
+        if doubt is not None:
+            sure = ~doubt.flatten(1).any(1)
+            if not sure.any():
+                return None
+            probability, truth = probability[sure], truth[sure]
+        return 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from common.losses import InstanceMapLoss
+from common.losses import InstanceMapLoss, PartialClassLoss
 
 
 @pytest.fixture
@@ -84,3 +84,68 @@ def test_low_precision_logits_are_computed_in_single(batch: tuple[torch.Tensor, 
     found = InstanceMapLoss()(logits.bfloat16(), target)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, InstanceMapLoss()(logits.bfloat16().float(), target))
+
+
+# classes, some of them in doubt
+
+
+@pytest.fixture
+def classes() -> tuple[torch.Tensor, torch.Tensor]:
+    """Random logits (4, 3, 10, 12) and classes 0 to 2."""
+    draw = torch.Generator().manual_seed(1)
+    return torch.randn(4, 3, 10, 12, generator=draw), torch.randint(3, (4, 1, 10, 12), generator=draw)
+
+
+def in_doubt(target: torch.Tensor) -> torch.Tensor:
+    """Background and class 2 are not told apart."""
+    return torch.where((target == 0) | (target == 2), 3, target)
+
+
+def test_without_doubt_it_is_cross_entropy_plus_dice(classes: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = classes
+    entropy = torch.nn.functional.cross_entropy(logits, target[:, 0])
+    onehot = torch.nn.functional.one_hot(target[:, 0], 3).movedim(-1, 1)
+    probability = logits.softmax(1)
+    dice = 1 - (2 * (probability * onehot).sum((0, 2, 3)) + 1) / ((probability + onehot).sum((0, 2, 3)) + 1)
+    torch.testing.assert_close(PartialClassLoss()(logits, target), entropy + dice[1:].mean())
+    weighted = torch.nn.functional.cross_entropy(logits, target[:, 0], torch.tensor([1.0, 3.0, 2.0]))
+    found = PartialClassLoss(dice_weight=0.0, class_weights=(1.0, 3.0, 2.0))(logits, target)
+    torch.testing.assert_close(found, weighted)
+
+
+def test_images_in_doubt_say_nothing_about_how_the_doubt_is_shared(classes: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = classes
+    doubtful = in_doubt(target)
+    logs = logits.log_softmax(1)
+    both = torch.logaddexp(logs[:, 0], logs[:, 2])
+    # Move probability from background to class 2, their sum being kept.
+    share = torch.rand(both.shape, generator=torch.Generator().manual_seed(2)).clamp(0.01, 0.99)
+    moved = torch.stack([both + share.log(), logs[:, 1], both + (1 - share).log()], 1)
+    loss = PartialClassLoss()
+    torch.testing.assert_close(loss(moved, doubtful), loss(logits, doubtful))
+    assert not torch.isclose(loss(moved, target), loss(logits, target))
+
+
+def test_a_perfect_prediction_costs_nothing_in_doubt_or_not(classes: tuple[torch.Tensor, torch.Tensor]) -> None:
+    _, target = classes
+    logits = 60.0 * torch.nn.functional.one_hot(target[:, 0], 3).movedim(-1, 1).float()
+    loss = PartialClassLoss()
+    mixed = torch.cat([target[:2], in_doubt(target[2:])])
+    for truth in (target, in_doubt(target), mixed):
+        assert float(loss(logits, truth)) == pytest.approx(0, abs=1e-5)
+    assert float(loss(-logits, mixed)) > 1
+
+
+def test_the_dice_of_a_class_in_doubt_is_that_of_the_sure_images(classes: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = classes
+    mixed = torch.cat([target[:2], in_doubt(target[2:])])
+    cavity = PartialClassLoss._dice(logits.softmax(1)[:, 1], target[:, 0] == 1, None)
+    wall = PartialClassLoss._dice(logits[:2].softmax(1)[:, 2], target[:2, 0] == 2, None)
+    assert cavity is not None and wall is not None
+    difference = PartialClassLoss(dice_weight=1.0)(logits, mixed) - PartialClassLoss(dice_weight=0.0)(logits, mixed)
+    torch.testing.assert_close(difference, (cavity + wall) / 2)
+
+
+def test_as_many_weights_as_classes() -> None:
+    with pytest.raises(ValueError, match="2 class weights for 3 classes"):
+        PartialClassLoss(class_weights=(1.0, 2.0))
