@@ -334,14 +334,16 @@ def test_small_objects_alone_are_enlarged(size: tuple[int, int], diameter: int, 
     assert ((result[0, 0].numpy() > 0.5) != (image[0, 0].numpy() > 0.5)).mean() < 0.05
 
 
-def test_the_probe_looks_where_objects_are_possible() -> None:
+def test_the_probe_looks_at_what_varies_whether_or_not_the_rest_is_skipped() -> None:
     image, _ = discs(700, 700, 12)
     possible = torch.zeros(1, 1, 700, 700, dtype=torch.bool)
     possible[..., 500:, 500:] = True
     image = image * possible
     inferer = MagnificationInferer(TiledInferer(patch_size=64, overlap=16, amp=False), 24.0, smallest_diameter=18.0)
-    result = inferer(image, Logit(), possible=possible)
-    assert float(result.meta["network_scale"]) == pytest.approx(2.0, rel=0.15)
+    skipped, whole = inferer(image, Logit(), possible=possible), inferer(image, Logit())
+    assert float(skipped.meta["network_scale"]) == pytest.approx(2.0, rel=0.15)
+    assert float(skipped.meta["network_scale"]) == float(whole.meta["network_scale"])
+    assert ((skipped > 0.5) == (whole > 0.5)).float().mean() > 0.999
 
 
 def test_nothing_found_leaves_the_magnification_alone() -> None:

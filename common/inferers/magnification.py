@@ -39,7 +39,7 @@ class MagnificationInferer(Inferer):
     ) -> None:
         super().__init__()
         self.inferer, self.diameter, self.smallest_diameter = inferer, diameter, smallest_diameter
-        self.largest_scale, self.probe = largest_scale, SizeProbe(inferer, settings)
+        self.largest_scale, self.probe = largest_scale, SizeProbe(inferer, settings, windows=2, textured=True)
 
     @property
     def network_seconds(self) -> float:

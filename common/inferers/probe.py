@@ -32,10 +32,18 @@ class SizeProbe:
         inferer: the tiled engine.
         settings: how maps are decoded for the estimate.
         windows: on which the estimate rests, at most.
+        textured: look where the image varies most, such as tissue on glass, instead of at fixed places.
     """
 
-    def __init__(self, inferer: TiledInferer, settings: DecodeSettings | None = None, windows: int = 4) -> None:
-        self.inferer, self.settings, self.windows = inferer, settings or DecodeSettings(), windows
+    def __init__(
+        self,
+        inferer: TiledInferer,
+        settings: DecodeSettings | None = None,
+        windows: int = 4,
+        textured: bool = False,
+    ) -> None:
+        self.inferer, self.settings = inferer, settings or DecodeSettings()
+        self.windows, self.textured = windows, textured
 
     def look(
         self,
@@ -52,9 +60,9 @@ class SizeProbe:
             network: gives logits (1, 2, rows, columns): foreground, normalised distance.
             scale: between image and network.
             expected: diameter that objects are decoded with, in pixels of the image.
-            needed: (1, rows, columns) bool, where objects may be; parts without any are not looked at.
+            needed: (1, rows, columns) bool, where objects may be; the rest is not predicted.
         """
-        parts = self._parts(inputs, scale, needed)
+        parts = self._parts(inputs, scale)
         maps = [self._predict(inputs, network, scale, needed, part) for part in parts]
         whole = len(parts) == 1 and maps[0].shape[-2:] == inputs.shape[-2:]
         # Objects that the frame of a part cuts are not measured, unless there are no others.
@@ -80,20 +88,30 @@ class SizeProbe:
         cut = None if needed is None else needed[..., rows, columns]
         return self.inferer(inputs[..., rows, columns], network, scale=scale, needed=cut)
 
-    def _parts(self, inputs: torch.Tensor, scale: float, needed: torch.Tensor | None) -> list[tuple[slice, slice]]:
-        """The image itself, or parts of it on a regular grid: of a finer one those where most is needed."""
+    def _parts(self, inputs: torch.Tensor, scale: float) -> list[tuple[slice, slice]]:
+        """The image itself, or parts of it on a regular grid, or of a finer one those that vary most."""
         rows, columns = inputs.shape[-2:]
         side = int(2 * self.inferer.patch_size / scale)
         if rows <= side and columns <= side:
             return [(slice(0, rows), slice(0, columns))]
         side //= 2
-        steps = int(np.ceil(np.sqrt(self.windows))) * (1 if needed is None else 2)
+        steps = 2 * int(np.ceil(np.sqrt(self.windows))) if self.textured else int(np.ceil(np.sqrt(self.windows)))
         starts = [np.unique(np.linspace(0, max(n - side, 0), steps + 2)[1:-1].astype(int)) for n in (rows, columns)]
         parts = [(slice(r, r + side), slice(c, c + side)) for r in starts[0] for c in starts[1]]
-        if needed is None:
+        if not self.textured:
             return parts
-        share = [float(needed[..., r, c].float().mean()) for r, c in parts]
-        return [parts[i] for i in np.argsort(share, kind="stable")[::-1][: self.windows]]
+        variation = [float(inputs[..., r, c][..., ::4, ::4].std(dim=(-2, -1)).mean()) for r, c in parts]
+        return _apart(parts, np.argsort(variation, kind="stable")[::-1], side)[: self.windows]
+
+
+def _apart(parts: list[tuple[slice, slice]], order: np.ndarray, side: int) -> list[tuple[slice, slice]]:
+    """The parts in that order without those that lie on an earlier one by half a side or more in both directions."""
+    chosen: list[tuple[slice, slice]] = []
+    for rows, columns in (parts[number] for number in order):
+        near = [abs(rows.start - r.start) <= side // 2 and abs(columns.start - c.start) <= side // 2 for r, c in chosen]
+        if not any(near):
+            chosen.append((rows, columns))
+    return chosen
 
 
 def _areas(labels: np.ndarray, whole_only: bool) -> np.ndarray:
