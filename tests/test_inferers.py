@@ -194,6 +194,27 @@ def test_unfit_windows_are_refused(options: dict[str, int]) -> None:
         TiledInferer(**options)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("tta", [False, True])
+def test_slices_of_a_stack_share_a_call_and_come_out_as_each_by_itself(activation: str, tta: bool) -> None:
+    stack, network = picture(40, 48, batch=5), small_field_network()
+    options = {"patch_size": 64, "overlap": 16, "amp": False, "activation": activation, "tta": tta}
+    whole = TiledInferer(batch_size=5, **options)(stack, network)
+    single = torch.cat([TiledInferer(**options)(stack[i : i + 1], network) for i in range(5)])
+    torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-5)
+    shown = Logit()
+    TiledInferer(batch_size=5, patch_size=64, overlap=16, amp=False)(stack, shown)
+    assert [size[0] for size in shown.shown] == [5]
+
+
+def test_classes_sum_to_one_across_seams() -> None:
+    image, network = picture(150, 130), small_field_network()
+    found = TiledInferer(patch_size=64, overlap=24, amp=False, activation="softmax")(image, network)
+    torch.testing.assert_close(found.sum(1), torch.ones(1, 150, 130), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="expected one of sigmoid, softmax"):
+        TiledInferer(activation="relu")
+
+
 @pytest.mark.parametrize("amp", [False, True])
 def test_the_plain_inferer_gives_single_precision_logits(amp: bool) -> None:
     image, network = picture(32, 40, batch=2), small_field_network()

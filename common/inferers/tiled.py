@@ -8,6 +8,7 @@ construction (one buffer, no division), and each window can be rescaled on its w
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,14 @@ from ..flags import as_flag
 from .autocast import AutocastInferer, Network
 from .windows import window_ramps, window_starts
 
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda logits: logits.softmax(dim=1),
+}
+
 
 class TiledInferer(Inferer):
-    """Sigmoid maps of an image of any size.
+    """Probability maps of images of any size.
 
     Args:
         patch_size: rows and columns of a window as the network sees it, a multiple of ``divisor``.
@@ -32,6 +38,10 @@ class TiledInferer(Inferer):
         tta: average over four flips.
         quarter_turns: with ``tta``, over the four flips of the transposed image too.
         device: where the network computes; None is where the input lies.
+        activation: from logits to probabilities: ``sigmoid``, each map by itself, or ``softmax`` over the maps as classes.
+
+    Raises:
+        ValueError: an overlap or activation that cannot be.
     """
 
     def __init__(
@@ -44,8 +54,11 @@ class TiledInferer(Inferer):
         tta: bool | str = False,
         quarter_turns: bool = True,
         device: torch.device | str | None = None,
+        activation: str = "sigmoid",
     ) -> None:
         super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise ValueError(f"activation {activation!r}; expected one of {', '.join(_ACTIVATIONS)}")
         if patch_size % divisor or not 0 <= overlap < patch_size / 2:
             raise ValueError(
                 f"patch_size {patch_size} must be a multiple of {divisor}, overlap {overlap} below its half"
@@ -53,7 +66,7 @@ class TiledInferer(Inferer):
         self.patch_size, self.overlap, self.batch_size, self.divisor = patch_size, overlap, batch_size, divisor
         self.tta, self.quarter_turns, self.device = as_flag(tta, "tta"), quarter_turns, device
         self.network_seconds = 0.0
-        self._plain = AutocastInferer(amp)
+        self._plain, self._activate = AutocastInferer(amp), _ACTIVATIONS[activation]
 
     def __call__(
         self,
@@ -81,21 +94,25 @@ class TiledInferer(Inferer):
         ramps = [window_ramps(s, w) for s, w in zip(starts, window, strict=True)]
         places = [(i, j) for i in range(len(starts[0])) for j in range(len(starts[1]))]
         outputs: torch.Tensor | None = None
-        for item in range(inputs.shape[0]):
-            chosen = [p for p in places if needed is None or bool(needed[item][_box(starts, window, p)].any())]
-            # The number of maps is the network's affair: an image without anything to predict asks it once.
-            chosen = chosen or places[:1]
-            for first in range(0, len(chosen), self.batch_size):
-                chunk = chosen[first : first + self.batch_size]
-                boxes = [_box(starts, window, place) for place in chunk]
-                maps = self._windows(torch.stack([inputs[item][(slice(None), *b)] for b in boxes]), network, scale)
-                maps = maps.to(inputs.device)
-                if outputs is None:
-                    outputs = inputs.new_zeros((inputs.shape[0], maps.shape[1], *size), dtype=torch.float32)
-                for box, (i, j), part in zip(boxes, chunk, maps, strict=True):
-                    if len(places) > 1:
-                        part *= torch.from_numpy(np.outer(ramps[0][i], ramps[1][j])).to(part)
-                    outputs[item][(slice(None), *box)] += part
+        # Windows of all images of the batch together, for one window of one image would leave the device idle.
+        chosen = [
+            (item, place)
+            for item in range(inputs.shape[0])
+            for place in places
+            if needed is None or bool(needed[item][_box(starts, window, place)].any())
+        ]
+        # The number of maps is the network's affair: where there is nothing to predict it is asked once.
+        chosen = chosen or [(0, places[0])]
+        for first in range(0, len(chosen), self.batch_size):
+            chunk = chosen[first : first + self.batch_size]
+            boxes = [(item, slice(None), *_box(starts, window, place)) for item, place in chunk]
+            maps = self._windows(torch.stack([inputs[box] for box in boxes]), network, scale).to(inputs.device)
+            if outputs is None:
+                outputs = inputs.new_zeros((inputs.shape[0], maps.shape[1], *size), dtype=torch.float32)
+            for box, (_, (i, j)), part in zip(boxes, chunk, maps, strict=True):
+                if len(places) > 1:
+                    part *= torch.from_numpy(np.outer(ramps[0][i], ramps[1][j])).to(part)
+                outputs[box] += part
         assert outputs is not None
         return outputs
 
@@ -117,12 +134,12 @@ class TiledInferer(Inferer):
 
     def _augmented(self, windows: torch.Tensor, network: Network) -> torch.Tensor:
         if not self.tta:
-            return self._plain(windows, network).sigmoid()
+            return self._activate(self._plain(windows, network))
         views = [(turn, axes) for turn in ((False, True) if self.quarter_turns else (False,)) for axes in _FLIPS]
         total: torch.Tensor | None = None
         for turn, axes in views:
             view = windows.transpose(-1, -2) if turn else windows
-            maps = self._plain(view.flip(axes) if axes else view, network).sigmoid()
+            maps = self._activate(self._plain(view.flip(axes) if axes else view, network))
             maps = maps.flip(axes) if axes else maps
             maps = maps.transpose(-1, -2) if turn else maps
             total = maps if total is None else total + maps
