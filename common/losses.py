@@ -89,12 +89,12 @@ class PartialClassLoss(nn.Module):
         entropy = torch.where(doubt, -torch.logaddexp(logs[:, first], logs[:, second]), entropy)
         weights = self.class_weights.to(logs.device)[settled]
         cross_entropy = (entropy * weights).sum() / weights.sum()
-        terms = [self._dice(logs[:, c].exp(), truth == c, doubt if c in self.either else None) for c in self._objects()]
+        terms = [
+            self._dice(logs[:, c].exp(), truth == c, doubt if c in self.either else None)
+            for c in range(1, self.classes)
+        ]
         known = [term for term in terms if term is not None]
         return cross_entropy + self.dice_weight * torch.stack(known).mean() if known else cross_entropy
-
-    def _objects(self) -> range:
-        return range(1, self.classes)
 
     @staticmethod
     def _dice(probability: torch.Tensor, truth: torch.Tensor, doubt: torch.Tensor | None) -> torch.Tensor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,19 +143,6 @@ class ThresholdSearch:
             raise InputError("validation images", "none", "at least one, to choose the threshold by")
         pairs = zip(self.seeds, self._sums, strict=True)
         return [_curve(self.thresholds, seed, rows, self._images) for seed, rows in pairs]
-
-
-def threshold_curves(
-    images: Iterable[ValidationMaps],
-    thresholds: Sequence[float] = FOREGROUND_GRID,
-    seeds: Sequence[float] | None = None,
-    settings: DecodeSettings | None = None,
-) -> list[ThresholdCurve]:
-    """The curves of a :class:`ThresholdSearch` over images, which may come from a generator."""
-    search = ThresholdSearch(thresholds, seeds, settings)
-    for maps in images:
-        search.add(maps)
-    return search.curves()
 
 
 def _checked(values: Sequence[float], name: str) -> tuple[float, ...]:

@@ -142,6 +142,8 @@ def compare(images: Path, name: str, strides: Sequence[int] = (1, 4)) -> Iterato
     for number, record in enumerate(tqdm(records, desc="baseline and pixel-wise", leave=False)):
         began = time.perf_counter()
         image = read_image(record["image"])
+        if image.pixels.shape[2] != 3:
+            raise InputError(record["image"], "a grey image", "stained tissue in colour, to compare methods on")
         labels = nuclei_without_learning(image.pixels, pixel_size_um=image.pixel_size_um or 0.25)
         seconds += time.perf_counter() - began
         for stride in strides if number < PIXELWISE_IMAGES else ():
@@ -201,6 +203,7 @@ def run(options: argparse.Namespace) -> tuple[list[Row], list[Rival]]:
     Raises:
         InputError: images that cannot be read.
     """
+    compares = options.compare or options.only_compare
     overrides = [f"--{pair}" for pair in options.override] + (["--tta=true"] if options.tta else [])
     rows: list[Row] = []
     rivals: list[Rival] = []
@@ -209,7 +212,7 @@ def run(options: argparse.Namespace) -> tuple[list[Row], list[Rival]]:
         if not options.only_compare:
             rows.append(measure(options.bundle, folder, overrides, name))
             print(table(rows[-1:]).splitlines()[-1], file=sys.stderr)
-        if options.compare or options.only_compare:
+        if compares:
             rivals.extend(compare(folder, name))
 
     if options.images and not options.sizes:
@@ -221,7 +224,7 @@ def run(options: argparse.Namespace) -> tuple[list[Row], list[Rival]]:
             if options.images:
                 resize_images(options.images, Path(folder), shape, count)
             else:
-                make_images(Path(folder), shape, count, options.stained)
+                make_images(Path(folder), shape, count, options.stained or compares)
             take(Path(folder), size)
     return rows, rivals
 
@@ -236,7 +239,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="folder or data set of real images instead of generated ones")
     parser.add_argument("--sizes", nargs="+", help="rows x columns (default: 256x256 512x640 2000x2000)")
     parser.add_argument("--count", type=int, default=40, help="images per size, fewer for large ones (default: 40)")
-    parser.add_argument("--stained", action="store_true", help="generate stained tissue")
+    parser.add_argument("--stained", action="store_true", help="generate stained tissue, as --compare does")
     parser.add_argument("--compare", action="store_true", help="also time what needs no such network (stained tissue)")
     parser.add_argument("--only_compare", action="store_true", help="that alone")
     parser.add_argument("--tta", action="store_true", help="with test-time augmentation")

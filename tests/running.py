@@ -17,6 +17,12 @@ from common.images import read_stored
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def short_training(epochs: int) -> dict[str, object]:
+    """Overrides for a training on small generated images."""
+    small = {"samples_per_epoch": 64, "batch_size": 8, "num_workers": 0, "train#crops#size": 64}
+    return {"max_epochs": epochs, "val_interval": epochs, **small}
+
+
 @dataclass(frozen=True)
 class Results:
     """What a run left: its folder and what it printed."""

@@ -16,22 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from running import REPOSITORY, Results, command, environment, run
+from running import REPOSITORY, Results, command, environment, run, short_training
 
 from common.images import image_shape
 from common.synthetic import fluorescence_image, stained_image, write_bowl_layout
 
 BUNDLE = REPOSITORY / "bundles" / "microscopy_nuclei_instance_segmentation"
 EPOCHS = 6
-TRAINING = {
-    "max_epochs": EPOCHS,
-    "val_interval": EPOCHS,
-    "samples_per_epoch": 64,
-    "batch_size": 8,
-    "num_workers": 0,
-    "train#crops#size": 64,
-    "train#crops#diameter": 12,
-}
+TRAINING = {**short_training(EPOCHS), "train#crops#diameter": 12}
 
 pytestmark = pytest.mark.slow
 

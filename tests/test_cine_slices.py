@@ -14,11 +14,11 @@ from common.cine.slices import (
     lv_target,
     normalise_slices,
     read_slice,
-    resample,
     resampled_shape,
     spacing_of,
 )
 from common.errors import InputError
+from common.resize import resize
 
 
 @pytest.fixture
@@ -73,21 +73,21 @@ def test_a_disc_keeps_its_size_in_mm_and_its_place(shape: tuple[int, int], spaci
     disc = np.hypot(y - centre[0], x - centre[1]) < 18
     values = torch.from_numpy(disc.astype(np.float32))[None, None]
     wanted = resampled_shape(shape, spacing, 1.0)
-    there = resample(values, wanted)[0, 0].numpy() > 0.5
+    there = resize(values, wanted)[0, 0].numpy() > 0.5
     r, c = np.nonzero(there)
     step = [shape[0] * spacing[0] / wanted[0], shape[1] * spacing[1] / wanted[1]]
     assert there.sum() * step[0] * step[1] == pytest.approx(np.pi * 18**2, rel=0.03)
     assert ((r.mean() + 0.5) * step[0], (c.mean() + 0.5) * step[1]) == pytest.approx(centre, abs=0.3)
-    back = resample(resample(values, wanted), shape)[0, 0].numpy() > 0.5
+    back = resize(resize(values, wanted), shape)[0, 0].numpy() > 0.5
     assert 2 * (back & disc).sum() / (back.sum() + disc.sum()) > 0.96
 
 
 def test_labels_stay_labels() -> None:
     labels = torch.randint(4, (3, 1, 40, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = resample(labels, (60, 31), labels=True)
+    found = resize(labels, (60, 31), labels=True)
     assert found.dtype == torch.uint8 and found.shape == (3, 1, 60, 31)
     assert set(found.unique().tolist()) <= {0, 1, 2, 3}
-    assert resample(labels, (40, 50), labels=True) is labels
+    assert resize(labels, (40, 50), labels=True) is labels
 
 
 def test_where_nobody_drew_the_epicardium_all_but_the_cavity_is_in_doubt() -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from running import REPOSITORY, Results, command, run
+from running import REPOSITORY, Results, command, run, short_training
 
 from common.images import read_image
 from common.metrics.pixel import score_pixels
@@ -22,15 +22,7 @@ from common.thresholds import PLATEAU, read_choice
 
 BUNDLE = REPOSITORY / "bundles" / "pathology_nuclei_segmentation"
 EPOCHS = 3
-TRAINING = {
-    "max_epochs": EPOCHS,
-    "val_interval": EPOCHS,
-    "samples_per_epoch": 64,
-    "batch_size": 8,
-    "num_workers": 0,
-    "num_folds": 3,
-    "train#crops#size": 64,
-}
+TRAINING = {**short_training(EPOCHS), "num_folds": 3}
 
 pytestmark = pytest.mark.slow
 

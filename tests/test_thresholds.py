@@ -6,7 +6,7 @@ import doctest
 import importlib
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from common.metrics.instances import pool, score_image
 from common.report.svg import curves as draw_curves
 from common.thresholds import (
     CRITERIA,
+    FOREGROUND_GRID,
     ThresholdCurve,
+    ThresholdSearch,
     ValidationMaps,
     choose,
     read_choice,
     stored_settings,
-    threshold_curves,
     write_choice,
 )
 
@@ -48,6 +49,18 @@ def maps(
     foreground = np.where(slope > 0.5, edge + (slope - 0.5) * 2 * (1 - edge), slope * 2 * edge)
     noisy = np.clip(foreground + rng.normal(0, 0.01, shape), 0, 1).astype(np.float32)
     return ValidationMaps(noisy, np.clip(-outside / 8, 0, 1).astype(np.float32), truth, 18.0)
+
+
+def threshold_curves(
+    images: Iterable[ValidationMaps],
+    thresholds: Sequence[float] = FOREGROUND_GRID,
+    seeds: Sequence[float] | None = None,
+    settings: DecodeSettings | None = None,
+) -> list[ThresholdCurve]:
+    search = ThresholdSearch(thresholds, seeds, settings)
+    for image in images:
+        search.add(image)
+    return search.curves()
 
 
 @pytest.mark.parametrize("name", ["common.thresholds", "common.metrics.annotated"])

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from ..errors import InputError
 from ..images import read_image
@@ -71,24 +69,6 @@ def resampled_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm
     """Rows and columns at the pixel size of the network, at least one of each."""
     rows, columns = (max(1, round(n * size / target_mm)) for n, size in zip(shape, spacing_mm, strict=True))
     return rows, columns
-
-
-def resample(values: torch.Tensor, shape: Sequence[int], labels: bool = False) -> torch.Tensor:
-    """Slices to another size, corner to corner, many at once.
-
-    By hand since MONAI's ``Spacingd`` takes one slice at a time through an affine grid: 240 of a study in one call here.
-
-    Args:
-        values: (slices, channels, rows, columns); floats, or with ``labels`` integers.
-        shape: rows and columns wanted.
-        labels: take the nearest pixel instead of interpolating.
-    """
-    if tuple(values.shape[-2:]) == tuple(shape):
-        return values
-    if labels:
-        return functional.interpolate(values.float(), tuple(shape), mode="nearest-exact").to(values.dtype)
-    smaller = shape[0] < values.shape[-2] or shape[1] < values.shape[-1]
-    return functional.interpolate(values, tuple(shape), mode="bilinear", antialias=smaller)
 
 
 def lv_target(classes: np.ndarray, myocardium_known: bool, doubt: int = 3) -> np.ndarray:

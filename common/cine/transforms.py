@@ -12,7 +12,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from ..datasets.lv_labels import read_lv_label
-from .slices import Slice, lv_target, normalise_slices, read_slice, resample, resampled_shape, spacing_of
+from ..resize import resize
+from .slices import Slice, lv_target, normalise_slices, read_slice, resampled_shape, spacing_of
 
 
 class ReadSliced(MapTransform):
@@ -57,7 +58,7 @@ class ReadSliced(MapTransform):
             spacing = spacing_of(record, found, self.assumed_mm)
             shape = (found.pixels.shape[0], found.pixels.shape[1])
             target = resampled_shape(shape, spacing, self.pixel_mm)
-            item[key] = resample(self._channels(found), target)[0]
+            item[key] = resize(self._channels(found), target)[0]
             item["source"], item["spacing_mm"] = found.pixels, spacing
             if record.get("label") is None:
                 item.pop("label", None)
@@ -65,7 +66,7 @@ class ReadSliced(MapTransform):
                 truth = read_lv_label(record, shape, self.outline_included)
                 item["truth"], item["myocardium_known"] = truth.classes, truth.myocardium_known
                 label = torch.from_numpy(lv_target(truth.classes, truth.myocardium_known))
-                item["label"] = resample(label[None, None], target, labels=True)[0]
+                item["label"] = resize(label[None, None], target, labels=True)[0]
             item["seconds_read"] = time.perf_counter() - began
         return item
 

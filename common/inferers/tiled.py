@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from monai.inferers import Inferer
-from torch.nn import functional
 
 from ..flags import as_flag
+from ..resize import resize
 from .autocast import AutocastInferer, Network
 from .windows import window_ramps, window_starts
 
@@ -121,7 +121,7 @@ class TiledInferer(Inferer):
         size = windows.shape[-2:]
         if self.device is not None:
             windows = windows.to(self.device)
-        scaled = _resize(windows, [max(1, round(n * scale)) for n in size])
+        scaled = resize(windows, [max(1, round(n * scale)) for n in size])
         rows, columns = scaled.shape[-2:]
         padded = _mirror_pad(scaled, [-n % self.divisor for n in (rows, columns)])
         began = time.perf_counter()
@@ -130,7 +130,7 @@ class TiledInferer(Inferer):
             if maps.device.type == "cuda":
                 torch.cuda.synchronize(maps.device)
         self.network_seconds += time.perf_counter() - began
-        return _resize(maps[..., :rows, :columns], list(size))
+        return resize(maps[..., :rows, :columns], list(size))
 
     def _augmented(self, windows: torch.Tensor, network: Network) -> torch.Tensor:
         if not self.tta:
@@ -153,14 +153,6 @@ _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
 def _box(starts: list[list[int]], window: list[int], place: tuple[int, int]) -> tuple[slice, slice]:
     row, column = starts[0][place[0]], starts[1][place[1]]
     return slice(row, row + window[0]), slice(column, column + window[1])
-
-
-def _resize(images: torch.Tensor, size: list[int]) -> torch.Tensor:
-    """Bilinear, with an antialiasing filter where it shrinks."""
-    if list(images.shape[-2:]) == size:
-        return images
-    shrinks = size[0] < images.shape[-2]
-    return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
 def _mirror_pad(images: torch.Tensor, extra: list[int]) -> torch.Tensor:

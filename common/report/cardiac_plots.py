@@ -19,9 +19,10 @@ from ..metrics.cardiac import Agreement
 from ..normalise import intensity_range
 from ..outputs.files import atomic
 from ..targets import boundary_mask
-from .overlays import ON_DARK, Colour
 
 # The frame, the grid and the line of a curve are those of every other plot: parts of the same package, used as they are.
+from .caption import caption
+from .overlays import ON_DARK, Colour
 from .svg import COLOURS, WIDTH, Frame, grid, line
 
 ENDOCARDIUM, EPICARDIUM = ON_DARK.alone, (255, 150, 40)
@@ -180,10 +181,10 @@ def tiles(
     shown = maps[(list(phases), slice(None), *box)]
     across = columns or maps.shape[1]
     rows = []
-    for pictures, labels, caption in zip(grey, shown, captions, strict=True):
+    for pictures, labels, title in zip(grey, shown, captions, strict=True):
         drawn = [_outlined(picture, label, zoom) for picture, label in zip(pictures, labels, strict=True)]
         width = across * (drawn[0].shape[1] + _GAP) + _GAP
-        rows.append(_text(caption, width))
+        rows.append(caption(title, width, _CAPTION, _GAP + 2, dark=True))
         rows += [_row(drawn[start : start + across], width) for start in range(0, len(drawn), across)]
     return np.concatenate(rows)
 
@@ -222,14 +223,6 @@ def _row(pictures: list[np.ndarray], width: int) -> np.ndarray:
         left = _GAP + index * (picture.shape[1] + _GAP)
         row[:height, left : left + picture.shape[1]] = picture
     return row
-
-
-def _text(caption: str, width: int) -> np.ndarray:
-    canvas = np.zeros((_CAPTION, width, 3), np.uint8)
-    place = (_GAP + 2, _CAPTION - 5)
-    return np.asarray(
-        cv2.putText(canvas, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1, cv2.LINE_AA)
-    )
 
 
 def encode_animation(pictures: Sequence[np.ndarray], ending: str = ".png", ms_per_picture: float = 50.0) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 from ..normalise import intensity_range
 from ..sampling import KINDS, Sites, cut_patch
 from ..targets import boundary_mask
+from .caption import caption
 from .overlays import ON_BRIGHT
 
 _GAP, _CAPTION = 4, 24  # pixels between patches, height of a caption
@@ -51,7 +52,7 @@ def draw_sheet(
     for kind in KINDS:
         places = sites.of(kind)
         chosen = places[rng.permutation(len(places))[:per_kind]]
-        strips.append(_caption(f"{kind}: {len(chosen)} of {len(places)}", columns * step + _GAP))
+        strips.append(caption(f"{kind}: {len(chosen)} of {len(places)}", columns * step + _GAP, _CAPTION, _GAP))
         strip = np.full((-(-len(chosen) // columns) * step, columns * step + _GAP, 3), 255, np.uint8)
         for number, (row, column) in enumerate(chosen):
             top, left = number // columns * step, number % columns * step + _GAP
@@ -64,13 +65,6 @@ def draw_sheet(
 def _framed(patch: np.ndarray, middle: int, zoom: int) -> np.ndarray:
     low, high = (middle - 1) * zoom, (middle + 2) * zoom - 1
     return np.asarray(cv2.rectangle(patch, (low, low), (high, high), _MARK, 1))
-
-
-def _caption(text: str, width: int) -> np.ndarray:
-    canvas = np.full((_CAPTION, width, 3), 255, np.uint8)
-    return np.asarray(
-        cv2.putText(canvas, text, (_GAP, _CAPTION - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    )
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:
