@@ -1,19 +1,14 @@
-"""Feeding a training: fields in memory, weighted sampling by modality, crops that depend on their number alone.
-
-Every random decision of a sample derives from (seed, number of the sample), so that a run that was killed and resumed
-draws what the uninterrupted run would have drawn, whatever the number of loader processes.
-"""
+"""Feeding a training: fields in memory, weighted sampling by modality, crops that depend on their number alone."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .datasets.labels import read_instances
@@ -22,6 +17,7 @@ from .fields import field_groups, stitch, stitch_instances
 from .flags import as_flag
 from .images import read_image
 from .normalise import to_unit_range
+from .numbered import numbered_state, transformed
 from .sampling import SamplingSettings, find_sites, known_mask
 from .targets import normalised_distance, typical_diameter
 from .warp import Source, WarpSettings, draw_crop, paste_mosaic
@@ -148,8 +144,8 @@ class CropDataset(Dataset):
     def __len__(self) -> int:
         return self.samples_per_epoch
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        rng = np.random.RandomState(np.random.SeedSequence([self.seed, number]).generate_state(4))
+    def __getitem__(self, number: int) -> Any:
+        rng = numbered_state(self.seed, number)
         field = self.data[min(int(np.searchsorted(self.cumulative, rng.rand())), len(self.data) - 1)]
         crop = draw_crop(field, self.settings, rng)
         if rng.rand() < self.mosaic_probability:
@@ -162,26 +158,4 @@ class CropDataset(Dataset):
             "inside": crop.inside,
             "modality": field.modality,
         }
-        if self.transform is None:
-            return item
-        if hasattr(self.transform, "set_random_state"):
-            self.transform.set_random_state(state=rng)
-        return self.transform(item)
-
-
-class NumberedSampler(DistributedSampler):
-    """Numbers of the samples of an epoch: epoch 1 has 0 to n - 1, epoch 2 the next n, and so on, dealt to the ranks.
-
-    A ``DistributedSampler`` because MONAI's engines tell the epoch to those; without distributed training there is one rank.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        ranks = torch.distributed.get_world_size() if distributed else 1
-        rank = torch.distributed.get_rank() if distributed else 0
-        super().__init__(dataset, num_replicas=ranks, rank=rank, shuffle=False, drop_last=True)
-
-    def __iter__(self) -> Iterator[int]:
-        length = len(self.dataset)  # type: ignore[arg-type]
-        first = max(self.epoch - 1, 0) * length
-        return iter(range(first + self.rank, first + self.num_replicas * self.num_samples, self.num_replicas))
+        return transformed(self.transform, item, rng)

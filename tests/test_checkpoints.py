@@ -24,7 +24,7 @@ from common.checkpoints import (
     save_half,
 )
 from common.errors import InputError
-from common.training import NumberedSampler
+from common.numbered import NumberedSampler
 from common.transfer import start_from
 
 EPOCHS, SAMPLES, BATCH = 5, 6, 2

@@ -14,10 +14,11 @@ from PIL import Image as PilImage
 
 from common.datasets.records import load_datalist
 from common.errors import InputError
+from common.numbered import NumberedSampler
 from common.sampling import hide_annotations
 from common.synthetic import stained_image, write_bowl_layout
 from common.targets import normalised_distance, typical_diameter
-from common.training import CropDataset, NumberedSampler, load_fields, modality_weights
+from common.training import CropDataset, load_fields, modality_weights
 from common.transforms import InstanceTargetsd, RandAppearanced
 from common.warp import Source, WarpSettings, draw_crop
 
