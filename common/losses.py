@@ -46,8 +46,7 @@ class PartialClassLoss(nn.Module):
 
     Such a pixel counts for the sum of both probabilities (marginal loss; G. Shi et al., Med Image Anal 70 (2021) 101979),
     so that an image whose myocardium nobody drew teaches where the cavity is, and nothing about the myocardium. The Dice of
-    a class is taken over the images in which it is known everywhere, pooled over the batch, so that slices in which it is
-    absent count.
+    a class is the mean over the images in which it is known everywhere; one in which it is absent asks for nothing there.
 
     Args:
         classes: number of classes, 0 being the background.
@@ -98,10 +97,13 @@ class PartialClassLoss(nn.Module):
 
     @staticmethod
     def _dice(probability: torch.Tensor, truth: torch.Tensor, doubt: torch.Tensor | None) -> torch.Tensor | None:
-        """1 - Dice over the images without doubt about this class; None if there is no such image."""
+        """1 - Dice of each image without doubt about this class, their mean; None if there is no such image."""
         if doubt is not None:
             sure = ~doubt.flatten(1).any(1)
             if not sure.any():
                 return None
             probability, truth = probability[sure], truth[sure]
-        return 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
+        # By image, not over the batch: there a cavity of 50 pixels beside one of 3,000 would hardly count.
+        overlap = (probability * truth).sum(dim=(1, 2))
+        total = probability.sum(dim=(1, 2)) + truth.sum(dim=(1, 2))
+        return (1 - (2 * overlap + 1) / (total + 1)).mean()

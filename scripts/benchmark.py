@@ -3,7 +3,7 @@
 
 Each row is one run of the bundle's own inference command on a folder of equal images in a fresh process, so that nothing
 is measured that a user would not get. Images are generated (cells on dark ground, or with --stained tissue) unless
---images names real ones; with --sizes these are cropped or mirrored to each size.
+--images names real ones; with --sizes these are cropped or mirrored to each size. --study generates a cine MR study instead.
 
 With --compare a second table follows, for stained tissue: the same images by what a network has to beat. The learning-free
 baseline (colour deconvolution, Otsu, watershed) is scored too where --images is a data set with truth; a network that
@@ -32,6 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from common.baselines import nuclei_without_learning  # noqa: E402
+from common.cine.phantom import phantom_cine  # noqa: E402
+from common.cine.phantom_files import write_phantom_study  # noqa: E402
 from common.datasets.folds import group_of  # noqa: E402
 from common.datasets.labels import read_instances  # noqa: E402
 from common.datasets.records import images_only  # noqa: E402
@@ -60,12 +62,14 @@ examples:
       four images of MoNuSeg made 2000x2000; the baseline and the time of the pixel-wise method beside
   python scripts/benchmark.py --bundle bundles/pathology_nuclei_segmentation --images monuseg --only_compare
       the figures of the learning-free baseline on all of MoNuSeg
+  python scripts/benchmark.py --bundle bundles/cardiac_cine_mr_lv_segmentation --study 20x12
+      a study of 20 phases and 12 slices of 256x256, as DICOM
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run of the bundle: what was measured on a folder."""
+    """One run of the bundle: what was measured on a folder of images, or of studies, whose objects are their frames."""
 
     name: str
     images: int
@@ -101,6 +105,11 @@ def fitted(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.pad(pixels, [*missing, *[(0, 0)] * (pixels.ndim - 2)], "symmetric")[: shape[0], : shape[1]]
 
 
+def make_study(folder: Path, phases: int, slices: int) -> None:
+    """Write a generated cine MR study of 256x256 frames as DICOM."""
+    write_phantom_study(folder, phantom_cine(phases, slices, size=(256, 256), spacing_mm=1.37, slice_distance_mm=8.0))
+
+
 def resize_images(source: Path, folder: Path, shape: tuple[int, int], count: int) -> None:
     """Write the first images of a folder or data set at a size, see :func:`fitted`, as TIFF."""
     for record in images_only(source)[:count]:
@@ -126,8 +135,8 @@ def measure(bundle: Path, images: Path, overrides: list[str], name: str) -> Row:
         summary = json.loads((Path(output) / "summary.json").read_text())
     return Row(
         name,
-        summary["images"],
-        summary["objects"],
+        summary.get("images", summary.get("stacks")),
+        summary.get("objects", summary.get("frames")),
         summary["seconds"],
         summary["network_share_of_wall_time"],
         usage.ru_maxrss / 2**20,
@@ -162,7 +171,7 @@ def table(rows: list[Row]) -> str:
     """The rows as Markdown; stages overlap in time, so that they can add up to more than the wall time."""
     stages = " | ".join(f"{stage} (s)" for stage in STAGES)
     lines = [
-        f"| images | objects per image | {stages} | network share | peak memory (GB) |",
+        f"| images or studies | objects or frames in each | {stages} | network share | peak memory (GB) |",
         "|---|---|" + "---|" * (len(STAGES) + 2),
     ]
     for row in rows:
@@ -217,7 +226,11 @@ def run(options: argparse.Namespace) -> tuple[list[Row], list[Rival]]:
 
     if options.images and not options.sizes:
         take(options.images, options.images.name)
-    for size in options.sizes or ([] if options.images else ["256x256", "512x640", "2000x2000"]):
+    for study in options.study:
+        with tempfile.TemporaryDirectory() as folder:
+            make_study(Path(folder), *parse_size(study))
+            take(Path(folder), f"study of {study}")
+    for size in options.sizes or ([] if options.images or options.study else ["256x256", "512x640", "2000x2000"]):
         shape = parse_size(size)
         count = max(1, min(options.count, int(40_000_000 / (shape[0] * shape[1]))))
         with tempfile.TemporaryDirectory() as folder:
@@ -238,6 +251,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=default, help="bundle folder (default: %(default)s)")
     parser.add_argument("--images", type=Path, help="folder or data set of real images instead of generated ones")
     parser.add_argument("--sizes", nargs="+", help="rows x columns (default: 256x256 512x640 2000x2000)")
+    parser.add_argument("--study", nargs="+", default=[], metavar="PHASESxSLICES", help="generated cine MR studies")
     parser.add_argument("--count", type=int, default=40, help="images per size, fewer for large ones (default: 40)")
     parser.add_argument("--stained", action="store_true", help="generate stained tissue, as --compare does")
     parser.add_argument("--compare", action="store_true", help="also time what needs no such network (stained tissue)")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(REPOSITORY))
 from common.crossval import CrossValidation, FoldFailed, make_plan  # noqa: E402
 from common.datasets.list_files import write_fold_lists  # noqa: E402
 from common.errors import InputError, Problem  # noqa: E402
-from common.out_of_fold import INSTANCES, Figures, Gathered, folds_table, gather, write_gathered  # noqa: E402
+from common.out_of_fold import Gathered, folds_table, gather, write_gathered  # noqa: E402
 from common.processes import parse_overrides  # noqa: E402
 
 EXAMPLES = """\
@@ -41,12 +41,15 @@ examples:
       --dataset_dir stage1_train --output_dir cv --folds 0 2
       only these folds; the report covers all folds that are finished by then
 
+which figures a bundle is judged by stands in its configs/metadata.json: "figures": "instances" (default) or "cardiac"
+
 what is in the output folder:
   datalist.json            the plan: every image with its fold; a training of one fold can start from it as well
   fold0/                   model.pt, checkpoint.pt, train.log (follow it with tail -f), eval/ with the fold's own report
   metrics.json             all images out of fold with 95 % intervals by patient, each fold, mean and standard deviation
   metrics_per_image.csv    one row per image with its fold and patient
   report.html              the figures as tables and the worst images
+  of the cardiac bundle also metrics_per_patient.csv and bland_altman.svg: volumes and ejection fractions
 
 exit status: 0 all is well, 1 something failed or an image could not be used (it is named), 2 wrong command line
 """
@@ -128,8 +131,9 @@ def cross_validate(options: argparse.Namespace, overrides: dict[str, str]) -> li
     return gathered.problems + problems
 
 
-def print_figures(gathered: Gathered, figures: Figures = INSTANCES) -> None:
+def print_figures(gathered: Gathered) -> None:
     """The table of the folds, and all images together with their intervals."""
+    figures = gathered.figures
     table = folds_table(gathered.metrics, figures)
     rows = [[_text(cell) for cell in row] for row in [table.columns, *table.rows]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -137,10 +141,12 @@ def print_figures(gathered: Gathered, figures: Figures = INSTANCES) -> None:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
     print(table.note)
     print("all images out of fold, with 95 % intervals by patient or group:")
+    width = max(18, *(len(label) + 1 for label in figures.columns.values()))
     for name, label in figures.columns.items():
-        value = gathered.metrics["metrics"][name]
-        bounds = "" if value["low"] is None else f"  ({value['low']:.3f} to {value['high']:.3f})"
-        print(f"  {label:<18}{value['estimate']:.3f}{bounds}")
+        value = gathered.metrics["metrics"].get(name)
+        if value is not None and value["estimate"] is not None:
+            bounds = "" if value["low"] is None else f"  ({value['low']:.3f} to {value['high']:.3f})"
+            print(f"  {label:<{width}}{value['estimate']:.3f}{bounds}")
 
 
 def _text(cell: object) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The collection at work without any download: each bundle's inference with its shipped weights on embedded images.
+"""The collection at work without any download: each bundle with its shipped weights on images that come with it.
 
-Writes generated images with known truth and a real image that scikit-image ships, runs the same command that a user
+Writes generated images with known truth and a real image that scikit-image ships, runs the same commands that a user
 would, prints the metrics and says where the pictures and tables are.
 
 Examples:
@@ -12,13 +12,14 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -27,6 +28,8 @@ from skimage import data
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from common.metrics.pixel import score_pixels  # noqa: E402
+from common.outputs.labels import read_label_tiff  # noqa: E402
 from common.synthetic import stained_image  # noqa: E402
 
 SCORES = {
@@ -34,13 +37,16 @@ SCORES = {
     "ap50": "AP at IoU 0.5",
     "panoptic_quality": "PQ",
     "mean_dice": "Dice",
+    "epicardium_mean_dice": "Dice of epicardium",
+    "bias_ejection_fraction_percent": "bias of EF in %",
 }
+FUNCTION = {"edv_ml": "EDV in ml", "esv_ml": "ESV in ml", "ejection_fraction_percent": "EF in %"}
 
 
-def nuclei_data(folder: Path) -> None:
-    """Images for the nuclei bundle in the Data Science Bowl's layout."""
+def demo_data(folder: Path, *options: str) -> None:
+    """Images of ``scripts/make_demo_data.py``: nuclei in the Data Science Bowl's layout, or the heart."""
     script = REPOSITORY / "scripts" / "make_demo_data.py"
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, str(script), str(folder), *options], check=True, stdout=subprocess.DEVNULL)
 
 
 def tissue_data(folder: Path) -> None:
@@ -60,38 +66,117 @@ def tissue_data(folder: Path) -> None:
     tifffile.imwrite(folder / "images" / "colon.tif", data.immunohistochemistry(), **tags(0.5))
 
 
-# Bundle: what makes its images. A new bundle joins the demo by a line here.
-DEMOS: dict[str, Callable[[Path], None]] = {
-    "microscopy_nuclei_instance_segmentation": nuclei_data,
-    "pathology_nuclei_segmentation": tissue_data,
+def object_results(data: Path, output: Path) -> list[str]:
+    """What was found in images of nuclei."""
+    summary = read_json(output / "summary.json")
+    found = f"{summary['objects']} objects in {summary['images']} images"
+    return [found, *scores(summary), f"measurements: {output / 'measurements.csv'}"]
+
+
+def heart_results(data: Path, output: Path) -> list[str]:
+    """The heart's function of a generated study beside the truth, and how well the areas agree."""
+    truth, summary = read_json(data / "truth" / "function.json"), read_json(output / "summary.json")
+    with (output / "function.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    paths = sorted((data / "truth").glob("*_label.tif"))
+    drawn, made = (
+        np.concatenate([read_label_tiff(folder / path.name) for path in paths]) for folder in (data / "truth", output)
+    )
+    regions = {"cavity": (drawn == 1, made == 1), "with its muscle": (drawn > 0, made > 0)}
+    return [
+        f"{summary['frames']} frames of one generated study; the truth in brackets",
+        *(f"{label:18s} {float(found[name]):5.1f}  ({truth[name]:.1f})" for name, label in FUNCTION.items()),
+        *(f"{'Dice, ' + name:22s} {score_pixels(*masks).dice:.3f}" for name, masks in regions.items()),
+        f"volumes:      {output / 'function.csv'}",
+    ]
+
+
+def heart_scores(data: Path, output: Path) -> list[str]:
+    """The evaluation of generated patients."""
+    summary = read_json(output / "summary.json")
+    found = f"evaluation of {summary['stacks']} generated patients, {summary['frames']} frames drawn"
+    return [found, *scores(summary), f"metrics:      {output / 'metrics.json'}"]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def scores(summary: Mapping[str, Any]) -> list[str]:
+    """The metrics of a run, if it has any, with their intervals."""
+    lines = []
+    for score, label in SCORES.items():
+        if score in summary.get("metrics", {}):
+            value = summary["metrics"][score]
+            interval = f"95 % interval {value['low']:.3f} to {value['high']:.3f}"
+            lines.append(f"{label:18s} {value['estimate']:.3f}  ({interval})")
+    return lines
+
+
+class Run(NamedTuple):
+    """One command of a bundle.
+
+    Attributes:
+        images: folder within the data that it reads.
+        results: folder that it writes, beside the data.
+        tell: from the folders of the data and of the results, what came out.
+        configs: files of the bundle.
+    """
+
+    images: str
+    results: str
+    tell: Callable[[Path, Path], list[str]]
+    configs: tuple[str, ...] = ("inference.json",)
+
+
+class Demo(NamedTuple):
+    """How a bundle is shown: what makes its images, and what is run on them."""
+
+    make: Callable[[Path], None]
+    runs: tuple[Run, ...]
+
+
+# A new bundle joins the demo by a line here.
+DEMOS = {
+    "microscopy_nuclei_instance_segmentation": Demo(demo_data, (Run(".", "results", object_results),)),
+    "pathology_nuclei_segmentation": Demo(tissue_data, (Run(".", "results", object_results),)),
+    "cardiac_cine_mr_lv_segmentation": Demo(
+        lambda folder: demo_data(folder, "--cine"),
+        (
+            Run("study", "results", heart_results),
+            Run("drawn", "evaluation", heart_scores, ("train.json", "evaluate.json")),
+        ),
+    ),
 }
 
 
 def run_bundle(name: str, folder: Path) -> None:
-    """Make the images, run the bundle's inference, print what came out."""
-    bundle, images, output = REPOSITORY / "bundles" / name, folder / "data", folder / "results"
+    """Make the images, run the bundle on them, print what came out."""
+    data = folder / "data"
     began = time.perf_counter()
-    if not images.exists():
-        DEMOS[name](images)
-    command = ["-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
-    command += ["--bundle_root", str(bundle), "--dataset_dir", str(images), "--output_dir", str(output)]
-    print(f"\n{name}\n  $ python {' '.join(command)}")
-    with (folder / "log.txt").open("w") as log:
-        status = subprocess.run([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT).returncode
-    if status:
-        raise SystemExit(
-            f"  failed with status {status}, see {folder / 'log.txt'}:\n{(folder / 'log.txt').read_text()[-2000:]}"
-        )
-    summary = json.loads((output / "summary.json").read_text())
-    print(
-        f"  {summary['objects']} objects in {summary['images']} images, {time.perf_counter() - began:.0f} s altogether"
-    )
-    for score, label in SCORES.items():
-        if score in summary.get("metrics", {}):
-            value = summary["metrics"][score]
-            print(f"  {label:18s} {value['estimate']:.3f}  (95 % interval {value['low']:.3f} to {value['high']:.3f})")
+    if not data.exists():
+        DEMOS[name].make(data)
+    print(f"\n{name}")
+    for run in DEMOS[name].runs:
+        output = folder / run.results
+        run_config(REPOSITORY / "bundles" / name, run.configs, data / run.images, output, folder / f"{output.name}.log")
+        for line in run.tell(data, output):
+            print(f"  {line}")
+        print(f"  pictures:     {output / 'report.html'}")
+    print(f"  {time.perf_counter() - began:.0f} s altogether")
     print("  on generated images: they show that everything works, not how good it is on yours; see the model card")
-    print(f"  pictures:     {output / 'report.html'}\n  measurements: {output / 'measurements.csv'}")
+
+
+def run_config(bundle: Path, names: tuple[str, ...], images: Path, output: Path, log: Path) -> None:
+    """The command that a user would give; what it prints goes to ``log``."""
+    files = [str(bundle / "configs" / name) for name in names]
+    command = ["-m", "monai.bundle", "run", "--config_file", files[0] if len(files) == 1 else str(files)]
+    command += ["--bundle_root", str(bundle), "--dataset_dir", str(images), "--output_dir", str(output)]
+    print("  $ python " + " ".join(f'"{part}"' if " " in part else part for part in command))
+    with log.open("w") as file:
+        status = subprocess.run([sys.executable, *command], stdout=file, stderr=subprocess.STDOUT).returncode
+    if status:
+        raise SystemExit(f"  failed with status {status}, see {log}:\n{log.read_text()[-2000:]}")
 
 
 def main() -> None:

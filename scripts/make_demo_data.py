@@ -1,9 +1,10 @@
-"""Write a small data set with known truth, in the layout of the 2018 Data Science Bowl."""
+"""Write a small data set with known truth: nuclei in the layout of the 2018 Data Science Bowl, or the heart in cine MR."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.cine.phantom import Phantom, phantom_cine  # noqa: E402
+from common.cine.phantom_files import write_phantom_pictures, write_phantom_study  # noqa: E402
+from common.errors import InputError  # noqa: E402
+from common.outputs.labels import write_label_tiff  # noqa: E402
 from common.synthetic import GeneratedImage, fluorescence_image, stained_image, write_bowl_layout  # noqa: E402
 
 EXAMPLES = """\
@@ -20,6 +25,9 @@ examples:
       seven generated images with truth and one real one without
   python scripts/make_demo_data.py train_data --labelled-only --copies 10
       seventy generated images with truth, enough to try a training
+  python scripts/make_demo_data.py heart --cine
+      a generated cine MR study as DICOM in heart/study with its truth in heart/truth, and three patients as pictures
+      with masks, in the layout of the Sunnybrook data, in heart/drawn
 """
 
 
@@ -76,8 +84,7 @@ def write_demo_data(out_dir: Path, seed: int = 0, copies: int = 1, labelled_only
     Raises:
         FileExistsError: the folder holds something already.
     """
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise FileExistsError(f"{out_dir}: found a folder that is not empty; expected a new or empty one")
+    _must_be_empty(out_dir)
     files, rows = [], []
     for number in range(copies * len(KINDS)):
         copy, kind = number // len(KINDS), KINDS[number % len(KINDS)]
@@ -94,6 +101,53 @@ def write_demo_data(out_dir: Path, seed: int = 0, copies: int = 1, labelled_only
     return files
 
 
+def write_cine_data(out_dir: Path, seed: int = 0, copies: int = 1) -> list[Path]:
+    """Write a generated cine MR study with its truth, and patients to evaluate or train on.
+
+    ``study/`` holds DICOM files, or where pydicom is not installed pictures; ``truth/`` a class map
+    ``<name of the image>_label.tif`` for each and ``function.json`` with the volumes; ``drawn/`` three patients in the
+    layout of the Sunnybrook data.
+
+    Args:
+        out_dir: new or empty folder.
+        seed: of everything random.
+        copies: how many times three patients there are in ``drawn/``.
+
+    Returns:
+        The image files.
+
+    Raises:
+        FileExistsError: the folder holds something already.
+    """
+    _must_be_empty(out_dir)
+    study = phantom_cine(slices=6, slice_distance_mm=10.0, rotated=True, seed=seed)
+    try:
+        files = write_phantom_study(out_dir / "study", study)
+    except InputError as error:  # no pydicom
+        print(f"{error}; pictures instead", file=sys.stderr)
+        images = write_phantom_pictures(out_dir / "study", study, labelled_only=False)
+        files = dict(zip(np.ndindex(study.truth.shape[:2]), images, strict=True))
+    _write_truth(out_dir / "truth", study, files)
+    drawn = []
+    for number in range(3 * copies):
+        made = phantom_cine(phases=2, slices=6, slice_distance_mm=10.0, seed=seed + 1 + number)
+        drawn += write_phantom_pictures(out_dir / "drawn", made, f"SC-N-{90 + number}")
+    return [*files.values(), *drawn]
+
+
+def _write_truth(folder: Path, study: Phantom, files: dict[tuple[int, int], Path]) -> None:
+    for place, path in files.items():
+        write_label_tiff(folder / f"{path.stem}_label.tif", study.truth[place], 1000 * study.spacing_mm[0])
+    names = ("edv_ml", "esv_ml", "stroke_volume_ml", "ejection_fraction_percent", "mass_g")
+    truth = {name: getattr(study.function, name) for name in names}
+    (folder / "function.json").write_text(json.dumps(truth, indent=2) + "\n")
+
+
+def _must_be_empty(out_dir: Path) -> None:
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise FileExistsError(f"{out_dir}: found a folder that is not empty; expected a new or empty one")
+
+
 def _real_image() -> np.ndarray:
     """Colonic glands, haematoxylin and DAB, 512 x 512 RGB: an image that scikit-image brings with it."""
     from skimage import data
@@ -108,14 +162,21 @@ def main() -> int:
     )
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="new or empty folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images (default 0)")
-    parser.add_argument("--copies", type=int, default=1, help="images of each of the seven kinds (default 1)")
     parser.add_argument(
+        "--copies", type=int, default=1, help="images of each of the seven kinds, or sets of three patients (default 1)"
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--cine", action="store_true", help="the heart in cine MR instead of nuclei")
+    kind.add_argument(
         "--labelled-only", action="store_true", help="only images with truth, as training and evaluation need them"
     )
     options = parser.parse_args()
     try:
-        files = write_demo_data(options.out_dir, options.seed, options.copies, options.labelled_only)
-    except FileExistsError as error:
+        if options.cine:
+            files = write_cine_data(options.out_dir, options.seed, options.copies)
+        else:
+            files = write_demo_data(options.out_dir, options.seed, options.copies, options.labelled_only)
+    except (FileExistsError, InputError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{len(files)} images in {options.out_dir}")

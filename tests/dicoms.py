@@ -7,17 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from common.cine.dicom_writing import AXIAL, write_cine_images, write_mr_image
 from common.cine.geometry import base_to_apex
 
 ROWS, COLUMNS = 12, 17
 SPACING = (1.5, 1.25)
-AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 PATIENT = "Doe^Jane"
 PHASES, SLICES = 5, 4
 DISTANCE = 10.0
+ELEMENTS: dict[str, Any] = {
+    "PatientName": PATIENT,
+    "PatientID": "secret-7",
+    "PatientBirthDate": "19700101",
+    "PatientSex": "F",
+    "SeriesNumber": 3,
+    "SeriesDescription": "cine sax",
+    "PixelSpacing": list(SPACING),
+    "SliceThickness": 8,
+    "SpacingBetweenSlices": 10,
+}
 
 
 def oblique(first: float = 0.6, second: float = 0.5) -> tuple[float, ...]:
@@ -27,48 +36,9 @@ def oblique(first: float = 0.6, second: float = 0.5) -> tuple[float, ...]:
     return tuple(rotation[:, 0]) + tuple(rotation[:, 1])
 
 
-def write_mr(path: Path, stored: np.ndarray, **values: Any) -> Path:
-    """Write a valid MR image; ``values`` are DICOM keywords, None takes an element out."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    elements: dict[str, Any] = {
-        "SOPClassUID": MRImageStorage,
-        "SOPInstanceUID": generate_uid(),
-        "StudyInstanceUID": "1.2.3",
-        "SeriesInstanceUID": "1.2.3.4",
-        "FrameOfReferenceUID": "1.2.3.5",
-        "Modality": "MR",
-        "PatientName": PATIENT,
-        "PatientID": "secret-7",
-        "PatientBirthDate": "19700101",
-        "PatientSex": "F",
-        "SeriesNumber": 3,
-        "SeriesDescription": "cine sax",
-        "InstanceNumber": 1,
-        "ImagePositionPatient": [0.0, 0.0, 0.0],
-        "ImageOrientationPatient": [float(f"{value:.9f}") for value in values.pop("orientation", AXIAL)],
-        "PixelSpacing": list(SPACING),
-        "SliceThickness": 8,
-        "SpacingBetweenSlices": 10,
-        "Rows": stored.shape[0],
-        "Columns": stored.shape[1],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": stored.dtype.itemsize * 8,
-        "BitsStored": stored.dtype.itemsize * 8,
-        "HighBit": stored.dtype.itemsize * 8 - 1,
-        "PixelRepresentation": int(stored.dtype.kind == "i"),
-    }
-    for keyword, value in {**elements, **values}.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-    dataset.add_new("PixelData", "OW", stored.tobytes())
-    meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "1.2")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
+def write_mr(path: Path, stored: np.ndarray, orientation: tuple[float, ...] = AXIAL, **values: Any) -> Path:
+    """Write a valid MR image of somebody; ``values`` are DICOM keywords, None takes an element out."""
+    return write_mr_image(path, stored, {**ELEMENTS, "ImageOrientationPatient": orientation, **values})
 
 
 def value(phase: int, place: int) -> int:
@@ -86,19 +56,16 @@ def write_cine(
     **common: Any,
 ) -> dict[tuple[int, int], Path]:
     """Write a cine with slices from base to apex, numbered like Sunnybrook: slice by slice, from 1."""
-    numbered = iter(names or [f"IM-0001-{number + 1:04d}.dcm" for number in range(phases * slices)])
-    direction = base_to_apex(np.array(orientation))
-    paths: dict[tuple[int, int], Path] = {}
-    for place in range(slices):
-        beat = 800 + 10 * place  # the heart rate differs from breath-hold to breath-hold
-        for phase in range(phases):
-            values: dict[str, Any] = {
-                "InstanceNumber": place * phases + phase + 1,
-                "ImagePositionPatient": np.round(direction * DISTANCE * place + [5, -3, 8], 6).tolist(),
-                "TriggerTime": round((phase + 0.5) / phases * beat, 3) if timed else None,
-                "NominalInterval": beat if timed else None,
-                **common,
-            }
-            stored = np.full((ROWS, COLUMNS), value(phase, place), np.int16)
-            paths[phase, place] = write_mr(folder / next(numbered), stored, orientation=orientation, **values)
-    return paths
+    stored = np.empty((phases, slices, ROWS, COLUMNS), np.int16)
+    for phase, place in np.ndindex(phases, slices):
+        stored[phase, place] = value(phase, place)
+    beats = 800 + 10 * np.arange(slices)  # the heart rate differs from breath-hold to breath-hold
+    return write_cine_images(
+        folder,
+        stored,
+        positions=base_to_apex(np.array(orientation)) * DISTANCE * np.arange(slices)[:, None] + [5, -3, 8],
+        trigger_times_ms=(np.arange(phases)[:, None] + 0.5) / phases * beats if timed else None,
+        beats_ms=beats.tolist() if timed else None,
+        names=None if names is None else list(names),
+        values={**ELEMENTS, "ImageOrientationPatient": orientation, **common},
+    )

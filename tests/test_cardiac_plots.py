@@ -13,14 +13,14 @@ from PIL import Image
 from common.cine.function import VolumeCurve, heart_function
 from common.errors import InputError
 from common.metrics.cardiac import bland_altman
+from common.report.animation import cine_pictures, encode_animation, write_animation
 from common.report.cardiac_plots import (
     ENDOCARDIUM,
     EPICARDIUM,
+    TRUTH,
     bland_altman_plot,
-    encode_animation,
     tiles,
     volume_curve,
-    write_animation,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -133,6 +133,27 @@ def test_the_contrast_is_the_same_in_all_frames(rng: np.random.Generator) -> Non
     assert np.isfinite(tiles(np.where(images > 150, np.nan, images), maps, [0])).all()
 
 
+def test_truth_is_drawn_below_the_prediction(rng: np.random.Generator) -> None:
+    images, maps = stack(rng)
+    truth = np.roll(np.where(maps == 1, 1, 0), 3, axis=3)
+    picture = tiles(images, maps, [0], zoom=1, margin=5, truth=truth)[18:-2]
+    width = len(np.flatnonzero(truth[0].any(axis=(0, 1)) | maps[0].any(axis=(0, 1)))) + 10
+    for part in range(4):
+        tile = picture[:, 2 + part * (width + 2) : 2 + part * (width + 2) + width]
+        drawn = truth[0, part, 10:51, 25 : 25 + width]
+        blue = (tile == TRUTH).all(axis=2)
+        assert drawn[blue].all()
+        assert blue.any() == (part < 3)
+    assert np.array_equal(tiles(images, maps, [0], truth=maps), tiles(images, maps, [0]))
+
+
+def test_the_curve_counts_phases_as_they_are_called() -> None:
+    circles = parsed(volume_curve(function_of(VOLUMES), phase_numbers=range(11, 21))).iter(f"{SVG}circle")
+    titles = ["".join(element.itertext()) for element in circles]
+    assert any(title.startswith("cavity at 11:") for title in titles)
+    assert not any(title.startswith("cavity at 1:") for title in titles)
+
+
 def test_a_stack_without_labels_shows_whole_images(rng: np.random.Generator) -> None:
     images, maps = stack(rng)
     picture = tiles(images, np.zeros_like(maps), [0], zoom=1)
@@ -180,6 +201,41 @@ def test_a_failed_animation_leaves_the_old_one(tmp_path: Path, rng: np.random.Ge
         write_animation(tmp_path / "heart.jpg", [np.zeros((4, 4, 3), np.uint8)])
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["heart.png"]
+
+
+def test_a_gif_keeps_the_colours_of_the_contours_exactly(rng: np.random.Generator) -> None:
+    images, maps = stack(rng)
+    (picture,) = [tiles(images, maps, [0])]
+    with Image.open(io.BytesIO(encode_animation([picture], ".gif"))) as animation:
+        shown = np.asarray(animation.convert("RGB"))
+    for colour in (ENDOCARDIUM, EPICARDIUM):
+        assert np.array_equal((shown == colour).all(axis=2), (picture == colour).all(axis=2))
+
+
+def test_pictures_of_many_colours_can_be_a_gif_too(rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    with Image.open(io.BytesIO(encode_animation([picture, picture[::-1]], ".gif"))) as animation:
+        assert animation.n_frames == 2
+        assert np.abs(np.asarray(animation.convert("RGB")).astype(int) - picture).mean() < 40
+
+
+def test_pictures_of_a_cine_show_each_phase_at_one_contrast(rng: np.random.Generator) -> None:
+    images, maps = stack(rng)
+    images[1] *= 0.5
+    pictures = cine_pictures(images, maps)
+    assert len(pictures) == 3
+    assert len({picture.shape for picture in pictures}) == 1
+    assert np.array_equal(np.concatenate(pictures), tiles(images, maps, range(3), columns=4))
+    assert pictures[1][18:].mean() < 0.7 * pictures[0][18:].mean()
+
+
+def test_of_many_or_large_slices_those_of_the_heart_are_shown_evenly(rng: np.random.Generator) -> None:
+    images, maps = stack(rng)
+    many, labels = (np.repeat(array[:, [0, 3]], (15, 9), axis=1) for array in (images, maps))
+    assert np.array_equal(cine_pictures(many, labels)[0], cine_pictures(many[:, :12], labels[:, :12])[0])
+    large = np.kron(maps, np.ones((1, 1, 20, 20), np.uint8))
+    picture = cine_pictures(np.zeros(large.shape, np.uint8), large)[0]
+    assert picture.shape[0] * picture.shape[1] < 1_000_000
 
 
 def test_one_picture_is_an_animation_too() -> None:

@@ -313,6 +313,20 @@ def test_text_and_masks_give_the_same_classes(challenge: Path, png: Path) -> Non
     assert unknown.classes.max() == 1
 
 
+def test_an_image_of_both_classes_is_taken_as_it_is_and_a_mask_of_one_as_the_cavity(tmp_path: Path) -> None:
+    classes = np.zeros((12, 10), np.uint8)
+    classes[2:9, 2:9] = 2
+    classes[4:7, 4:7] = 1
+    cv2.imwrite(str(tmp_path / "both.png"), classes)
+    cv2.imwrite(str(tmp_path / "cavity.png"), (classes == 1).astype(np.uint8))
+    both = read_lv_label({"label": tmp_path / "both.png"}, (12, 10))
+    np.testing.assert_array_equal(both.classes, classes)
+    assert both.myocardium_known
+    cavity = read_lv_label({"label": tmp_path / "cavity.png"}, (12, 10))
+    np.testing.assert_array_equal(cavity.classes, classes == 1)
+    assert not cavity.myocardium_known
+
+
 def test_without_outline_masks_come_close_to_the_drawn_line(challenge: Path, png: Path) -> None:
     text = next(record for record in records(challenge) if record["instance"] == 40)
     mask = records(png)[-2]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.transforms import Compose, MapTransform
 
-from common.errors import InputError
+from common.errors import InputError, Problem
 from common.loading import ReadAheadLoader, input_error
 
 
@@ -125,3 +125,28 @@ def test_reading_goes_on_while_the_consumer_works() -> None:
         time.sleep(0.005)
     assert len(items.read) == 4
     assert [float(batch["value"]) for batch in iterator] == [1, 2, 3, 4, 5]
+
+
+class Studies(Items):
+    """Item i is a list of i elements; the first tells a problem."""
+
+    def __getitem__(self, index: int) -> Any:
+        item = super().__getitem__(index)
+        told = [Problem(item["name"], "a file lost")]
+        return [{**item, "part": part, "problems": [] if part else told} for part in range(index)]
+
+
+@pytest.mark.parametrize("collate", [True, False])
+def test_an_item_of_several_gives_a_batch_of_each_and_their_problems(collate: bool) -> None:
+    loader = ReadAheadLoader(Studies(4, bad={2: refused()}), collate=collate)
+    batches = list(loader)
+    assert [int(batch["part"]) for batch in batches] == [0, 0, 1, 2]
+    assert not any("problems" in batch for batch in batches)
+    assert [problem.name for problem in loader.problems] == ["image1", "image2", "image3"]
+    assert [problem.reason == "a file lost" for problem in loader.problems] == [True, False, True]
+
+
+def test_items_come_as_they_are_where_they_are_not_collated() -> None:
+    batch = next(iter(ReadAheadLoader(Items(3), collate=False)))
+    assert batch["name"] == "image0" and batch["label"] is None
+    assert batch["value"].shape == (1,)

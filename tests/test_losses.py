@@ -106,8 +106,8 @@ def test_without_doubt_it_is_cross_entropy_plus_dice(classes: tuple[torch.Tensor
     entropy = torch.nn.functional.cross_entropy(logits, target[:, 0])
     onehot = torch.nn.functional.one_hot(target[:, 0], 3).movedim(-1, 1)
     probability = logits.softmax(1)
-    dice = 1 - (2 * (probability * onehot).sum((0, 2, 3)) + 1) / ((probability + onehot).sum((0, 2, 3)) + 1)
-    torch.testing.assert_close(PartialClassLoss()(logits, target), entropy + dice[1:].mean())
+    dice = 1 - (2 * (probability * onehot).sum((2, 3)) + 1) / ((probability + onehot).sum((2, 3)) + 1)
+    torch.testing.assert_close(PartialClassLoss()(logits, target), entropy + dice[:, 1:].mean())
     weighted = torch.nn.functional.cross_entropy(logits, target[:, 0], torch.tensor([1.0, 3.0, 2.0]))
     found = PartialClassLoss(dice_weight=0.0, class_weights=(1.0, 3.0, 2.0))(logits, target)
     torch.testing.assert_close(found, weighted)
@@ -144,6 +144,20 @@ def test_the_dice_of_a_class_in_doubt_is_that_of_the_sure_images(classes: tuple[
     assert cavity is not None and wall is not None
     difference = PartialClassLoss(dice_weight=1.0)(logits, mixed) - PartialClassLoss(dice_weight=0.0)(logits, mixed)
     torch.testing.assert_close(difference, (cavity + wall) / 2)
+
+
+def test_a_small_object_counts_like_a_large_one() -> None:
+    target = torch.zeros(2, 1, 20, 20, dtype=torch.int64)
+    target[0, 0, 2:18, 2:18] = 1
+    target[1, 0, 9:11, 9:11] = 1
+    costs = []
+    for missed in (0, 1):
+        found = target.clone()
+        found[missed] = 0
+        logits = 60.0 * torch.nn.functional.one_hot(found[:, 0], 3).movedim(-1, 1).float()
+        whole = PartialClassLoss(dice_weight=1.0)(logits, target) - PartialClassLoss(dice_weight=0.0)(logits, target)
+        costs.append(float(whole))
+    assert costs[0] == pytest.approx(costs[1], rel=0.25)
 
 
 def test_as_many_weights_as_classes() -> None:

@@ -17,7 +17,15 @@ from skimage.segmentation import find_boundaries
 from common.metrics.instances import score_image
 from common.metrics.summary import ImageRow, summarise
 from common.outputs.png import write_png
-from common.report.html import ReportImage, ReportTable, metrics_table, write_report
+from common.report.html import (
+    ReportImage,
+    ReportSection,
+    ReportTable,
+    embedded_picture,
+    folded_table,
+    metrics_table,
+    write_report,
+)
 from common.report.overlays import ON_BRIGHT, ON_DARK, overlay, thumbnail
 from common.report.svg import histogram, ticks
 from common.targets import boundary_mask
@@ -251,3 +259,20 @@ def test_real_images_get_the_palette_of_their_background(real_data: Path) -> Non
             labels = np.zeros(image.shape[:2], np.int32)
             labels[10:30, 10:30] = 1
             assert (overlay(image, labels) == palette.alone).all(axis=2).any()
+
+
+def test_sections_hold_what_they_are_given(tmp_path: Path) -> None:
+    table = folded_table(ReportTable("All <values>", ["phase", "ml"], [[1, 80.5], [2, None]], "a note"))
+    gif = embedded_picture(b"GIF89a", 'a "beat"', "heart one.gif", "image/gif")
+    still = embedded_picture("data:image/jpeg;base64,AA", "still")
+    sections = [
+        ReportSection("Heart <1>", f"<svg><text>curve</text></svg>{gif}{still}"),
+        ReportSection("Numbers", table),
+    ]
+    write_report(tmp_path / "report.html", "Title", {}, [], sections=sections)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.links == ["heart%20one.gif"]
+    assert base64.b64decode(page.sources[0].removeprefix("data:image/gif;base64,")) == b"GIF89a"
+    assert page.sources[1:] == ["data:image/jpeg;base64,AA"]
+    assert {"Heart <1>", "Numbers", "curve", "All <values>", "80.5", "a note"} <= set(page.texts)
+    assert folded_table(ReportTable("Empty", ["phase"], [])) == ""

@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from common.cine.function import heart_function, measure_volumes
+from common.cine.study import read_studies
 from common.datasets.labels import read_instances
 from common.datasets.records import images_only, load_datalist
 from common.images import read_image
+from common.outputs.labels import read_label_tiff
 from common.synthetic import stained_image, write_bowl_layout
 from common.targets import typical_diameter
 
@@ -217,6 +220,22 @@ def test_demo_data_for_training_has_truth_everywhere(tmp_path: Path) -> None:
     records = load_datalist(folder)
     assert len(records) == 14
     assert len({Path(record["image"]).read_bytes() for record in records}) == 14
+
+
+def test_cine_demo_data_is_a_study_with_its_truth_and_patients_with_drawings(tmp_path: Path) -> None:
+    done = tool("make_demo_data.py", tmp_path / "heart", "--cine")
+    assert done.returncode == 0, done.stderr
+    (study,) = read_studies(tmp_path / "heart" / "study")
+    assert study.pixels.shape == (20, 6, 192, 192)
+    truth = tmp_path / "heart" / "truth"
+    maps = [[read_label_tiff(truth / f"{source.path.stem}_label.tif") for source in row] for row in study.sources]
+    found = heart_function(measure_volumes(np.array(maps), study.spacing_mm, study.slice_distance_mm or 0))
+    told = json.loads((truth / "function.json").read_text())
+    assert told["edv_ml"] == pytest.approx(found.edv_ml)
+    assert told["ejection_fraction_percent"] == pytest.approx(found.ejection_fraction_percent)
+    records = load_datalist(tmp_path / "heart" / "drawn")
+    assert len(records) == 3 * 6 * 2
+    assert len({record["group"] for record in records}) == 3
 
 
 def test_demo_data_never_joins_what_is_there(tmp_path: Path) -> None:

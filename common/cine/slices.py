@@ -53,9 +53,19 @@ def read_slice(path: str | Path, spacing_mm: Sequence[float] | None = None) -> S
             pixels = pixels[..., 0]
     if spacing_mm is not None:
         own = (float(spacing_mm[0]), float(spacing_mm[1]))
-    if own is not None and not all(0.1 <= size <= 10 for size in own):
-        raise InputError(path, f"pixels of {own[0]:g} x {own[1]:g} mm", "between 0.1 and 10 mm")
+    if own is not None:
+        check_spacing(path, own)
     return Slice(np.ascontiguousarray(pixels, dtype=np.float32), own)
+
+
+def check_spacing(path: str | Path, spacing_mm: Sequence[float]) -> None:
+    """Refuse pixels (row, column mm) that no picture of a heart has.
+
+    Raises:
+        InputError: below 0.1 or above 10 mm.
+    """
+    if not all(0.1 <= size <= 10 for size in spacing_mm):
+        raise InputError(path, f"pixels of {spacing_mm[0]:g} x {spacing_mm[1]:g} mm", "between 0.1 and 10 mm")
 
 
 def normalise_slices(pixels: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""MONAI dictionary transforms of cine MR: a slice and its label, at the pixel size of the network."""
+"""MONAI dictionary transforms of cine MR: slices and stacks at the pixel size of the network, and its maps back."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,13 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from ..datasets.lv_labels import read_lv_label
+from ..errors import Problem
+from ..flags import as_flag
 from ..resize import resize
-from .slices import Slice, lv_target, normalise_slices, read_slice, resampled_shape, spacing_of
+from .anatomy import clean_stack
+from .slices import lv_target, normalise_slices, read_slice, resampled_shape, spacing_of
+from .stack import Stack
+from .stack_reading import read_stacks
 
 
 class ReadSliced(MapTransform):
@@ -58,7 +64,7 @@ class ReadSliced(MapTransform):
             spacing = spacing_of(record, found, self.assumed_mm)
             shape = (found.pixels.shape[0], found.pixels.shape[1])
             target = resampled_shape(shape, spacing, self.pixel_mm)
-            item[key] = resize(self._channels(found), target)[0]
+            item[key] = network_image([found.pixels], target, self.channels)[0]
             item["source"], item["spacing_mm"] = found.pixels, spacing
             if record.get("label") is None:
                 item.pop("label", None)
@@ -70,12 +76,144 @@ class ReadSliced(MapTransform):
             item["seconds_read"] = time.perf_counter() - began
         return item
 
-    def _channels(self, found: Slice) -> torch.Tensor:
-        """(1, channels, rows, columns) float32, normalised."""
-        pixels = found.pixels if found.pixels.ndim == 3 else found.pixels[..., None]
-        pixels = np.moveaxis(pixels, -1, 0)
-        if self.channels == 1:
+
+class ReadStackd(MapTransform):
+    """Read the stacks of a record, for the network and as they are; gives a list, since a study may hold several.
+
+    Each item has ``<key>`` (frames, channels, rows, columns) float32, the frames that exist at the pixel size and with
+    the grey values of the network, in the order of ``np.argwhere(present)``; the fields of
+    :class:`.stack.Stack` except ``frames``; ``seconds_read``; ``problems``, a list of
+    :class:`..errors.Problem` that the first item has for the whole record (:class:`..loading.ReadAheadLoader` collects
+    them); and where anything was drawn, those of :class:`.stack.StackTruth`, ``truth`` being its classes.
+
+    Args:
+        keys: one key: what a record of :mod:`.stacks` reads.
+        pixel_mm: pixel size of the network.
+        channels: 1, or 3 for networks that take colour; pictures of the other kind are averaged or repeated.
+        assumed_mm: pixel size of pictures that nothing tells it of, which ``notes`` then say; None refuses them.
+        outline_included: which pixels a drawn line owns, see :mod:`..datasets.contours`.
+
+    Raises:
+        InputError: nothing of the record can be used, or an unknown pixel size.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        pixel_mm: float = 1.25,
+        channels: int = 1,
+        assumed_mm: float | None = 1.4,
+        outline_included: bool = True,
+    ) -> None:
+        super().__init__(keys)
+        if channels not in (1, 3) or len(self.keys) != 1:
+            raise ValueError(f"{channels} channels of {len(self.keys)} keys; expected 1 or 3, of one key")
+        self.pixel_mm, self.channels = pixel_mm, channels
+        self.assumed_mm, self.outline_included = assumed_mm, outline_included
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
+        began = time.perf_counter()
+        record = {str(key): value for key, value in data.items()}
+        problems: list[Problem] = []
+        source = record[str(self.keys[0])]
+        stacks = read_stacks(record, problems, source, self.assumed_mm, self.outline_included)
+        shared = (time.perf_counter() - began) / len(stacks)
+        items = []
+        for stack in stacks:
+            began = time.perf_counter()
+            item = self._item(stack)
+            items.append({**item, "seconds_read": shared + time.perf_counter() - began, "problems": []})
+        items[0]["problems"] = problems
+        return items
+
+    def _item(self, stack: Stack) -> dict[Hashable, Any]:
+        item: dict[Hashable, Any] = {
+            field.name: getattr(stack, field.name) for field in fields(stack) if field.name not in ("frames", "truth")
+        }
+        target = resampled_shape(stack.pixels.shape[2:], stack.spacing_mm, self.pixel_mm)
+        item[self.keys[0]] = network_image(stack.frames, target, self.channels)
+        if stack.truth is not None:
+            item.update({field.name: getattr(stack.truth, field.name) for field in fields(stack.truth)})
+            item["truth"] = item.pop("classes")
+        return item
+
+
+class LvStackd(MapTransform):
+    """Probabilities of a stack at each key to the left ventricle on the pixels of the source.
+
+    The key becomes (phases, slices, rows, columns) uint8: 0 background, 1 cavity, 2 myocardium, made anatomical by
+    :func:`.anatomy.clean_stack`. Adds ``removed_frames`` and ``filled_frames``, tuples of (phase, slice), and
+    ``seconds_decode``.
+
+    Args:
+        keys: (frames, 3, rows, columns) probabilities, in the order of ``np.argwhere(present)``; the item has
+            ``present``, ``pixels`` and ``spacing_mm`` too.
+        keep_probability: add ``probability`` (frames, 2, rows, columns) uint8 of cavity and myocardium, 255 being 1, on the
+            pixels of the source and not cleaned.
+        clean: False leaves the classes as the network gives them.
+        chunk: frames that are resampled at once.
+
+    Raises:
+        ValueError: another number of frames than ``present`` has.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, keep_probability: bool | str = False, clean: bool | str = True, chunk: int = 16
+    ) -> None:
+        super().__init__(keys)
+        self.keep_probability, self.clean = as_flag(keep_probability, "save_probabilities"), as_flag(clean, "clean")
+        self.chunk = chunk
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            began = time.perf_counter()
+            present, spacing = np.asarray(item["present"], bool), item["spacing_mm"]
+            maps = np.zeros(item["pixels"].shape, np.uint8)
+            classes, probability = self._on_source(item[key], maps.shape[2:])
+            maps[present] = classes
+            item["removed_frames"], item["filled_frames"] = (), ()
+            if self.clean:
+                cleaned = clean_stack(maps, (float(spacing[0]), float(spacing[1])), present)
+                maps = cleaned.maps
+                item["removed_frames"], item["filled_frames"] = cleaned.removed_frames, cleaned.filled_frames
+            item[key] = maps
+            if probability is not None:
+                item["probability"] = probability
+            item["seconds_decode"] = time.perf_counter() - began
+        return item
+
+    def _on_source(self, maps: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Classes (frames, rows, columns) and the probabilities that are kept, both uint8."""
+        classes = np.empty((len(maps), *shape), np.uint8)
+        kept = np.empty((len(maps), 2, *shape), np.uint8) if self.keep_probability else None
+        for start in range(0, len(maps), self.chunk):
+            # In float32: rounded probabilities tie, and the processor resamples no half precision.
+            part = resize(maps[start : start + self.chunk].detach().float(), shape)
+            classes[start : start + self.chunk] = _largest(part).cpu().numpy()
+            if kept is not None:
+                scaled = (part[:, 1:] * 255).round_().clamp_(0, 255).to(torch.uint8)
+                kept[start : start + self.chunk] = scaled.cpu().numpy()
+        return classes, kept
+
+
+def _largest(maps: torch.Tensor) -> torch.Tensor:
+    """Which of three maps is largest, uint8. By hand since torch's argmax over channels takes a hundred times as long."""
+    rest, cavity, muscle = maps.unbind(dim=1)
+    is_muscle = (muscle > rest) & (muscle > cavity)
+    return is_muscle.to(torch.uint8) * 2 + ((cavity > rest) & ~is_muscle).to(torch.uint8)
+
+
+def network_image(frames: Sequence[np.ndarray], shape: tuple[int, int], channels: int) -> torch.Tensor:
+    """Frames (rows, columns[, 3]) of one size to (frames, channels, *shape) float32, each normalised by itself.
+
+    One after the other: percentiles of a whole study at once take five times as long, and copies of it.
+    """
+    image = torch.empty(len(frames), channels, *shape)
+    for number, frame in enumerate(frames):
+        pixels = np.moveaxis(frame if frame.ndim == 3 else frame[..., None], -1, 0)
+        if channels == 1 and len(pixels) > 1:
             pixels = pixels.mean(axis=0, keepdims=True)
-        elif len(pixels) == 1:
-            pixels = np.repeat(pixels, self.channels, axis=0)
-        return torch.from_numpy(np.ascontiguousarray(normalise_slices(pixels)))[None]
+        scaled = torch.from_numpy(np.ascontiguousarray(normalise_slices(pixels)))
+        image[number] = resize(scaled[None], shape)[0]  # grey fills all channels
+    return image

@@ -37,7 +37,8 @@ def read_lv_label(
     """Class map of a record, from contour text and masks alike.
 
     Args:
-        record: with ``label`` and ``epicardium`` as :func:`.sunnybrook.records` gives them.
+        record: with ``label`` and ``epicardium`` as :func:`.sunnybrook.records` gives them. Without ``epicardium`` a label
+            image of the values 0, 1 and 2 is taken as the class map itself, pixel by pixel.
         shape: (rows, columns) of the image.
         outline_included: which pixels a line owns, see :mod:`.contours`. With True contour text gives what the Sunnybrook
             masks hold, to the pixel. With False the pixels whose centres it encloses, which is right in area (the
@@ -50,10 +51,12 @@ def read_lv_label(
     """
     if record.get("label") is None:
         raise InputError(record.get("image", "record"), "no contour of the endocardium", "contour text or a mask")
+    known, outside = record.get("epicardium") is not None, 0
+    if not known and (drawn := _class_map(Path(record["label"]), shape)) is not None:
+        return LvLabel(drawn, myocardium_known=True)
     found: list[Problem] = []
     cavity = _read_mask(record, "label", shape, outline_included, found)
     classes = np.zeros(shape, dtype=np.uint8)
-    known, outside = record.get("epicardium") is not None, 0
     if known:
         heart = _read_mask(record, "epicardium", shape, outline_included, found)
         outside = int(np.count_nonzero(cavity & ~heart))
@@ -64,6 +67,14 @@ def read_lv_label(
     classes[cavity] = 1
     note(found, problems)
     return LvLabel(classes, known, outside)
+
+
+def _class_map(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """A label image that holds both classes already, 1 and 2; None where it is a mask or contour text."""
+    if path.suffix.lower() == ".txt":
+        return None
+    values = read_label_values(path, shape)
+    return values.astype(np.uint8) if np.array_equal(np.unique(values[values > 0]), (1, 2)) else None
 
 
 def _read_mask(

@@ -1,4 +1,4 @@
-"""Instance scores as a MONAI metric, to be named in a bundle's config."""
+"""Instance scores and pixel accuracy as MONAI metrics, to be named in a bundle's config."""
 
 from __future__ import annotations
 
@@ -118,3 +118,96 @@ def _label_map(labels: torch.Tensor) -> np.ndarray:
     if plain.is_floating_point() or plain.dtype == torch.bool:
         plain = plain.to(torch.int64)
     return plain.numpy()
+
+
+class PixelAccuracy(CumulativeIterationMetric):
+    """Share of pixels with the right class, for MONAI's ``IgniteMetricHandler`` or by itself.
+
+    In a config, beside Dice and IoU (a network that finds nothing is right on every pixel of the background)::
+
+        "val_pixel_accuracy": {
+            "_target_": "monai.handlers.IgniteMetricHandler",
+            "metric_fn": {"_target_": "scripts.common.metrics.cumulative.PixelAccuracy", "either": [0, 2]},
+            "output_transform": "$monai.handlers.from_engine(['pred_classes', 'label_classes'])"
+        }
+
+    MONAI's ``ConfusionMatrixMetric`` has an accuracy of each class against the rest: averaged over C classes, a wrong
+    pixel is counted as right C - 2 times. It also takes one-hot maps only, in which no pixel can be unknown by its value.
+
+    Args:
+        unknown: value of pixels in the truth whose class is not known.
+        either: what such a pixel may be: it is right where one of these is predicted. Empty: unknown pixels are left out.
+            Where all but the cavity is unknown, leaving it out would turn the accuracy of the image into the share of the
+            cavity that was found.
+        reduction: "mean" over images (those without any known pixel are left out), or "pooled" over all pixels.
+
+    Raises:
+        ValueError: an unknown reduction.
+
+    >>> metric = PixelAccuracy()
+    >>> metric(y_pred=torch.tensor([[[[0, 0, 0, 0, 2]]]]), y=torch.tensor([[[[0, 0, 0, 1, 3]]]]))
+    tensor([[3, 4]])
+    >>> metric.aggregate()
+    tensor(0.7500)
+    """
+
+    def __init__(self, unknown: int = 3, either: Sequence[int] = (), reduction: str = "mean") -> None:
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"unknown reduction {reduction!r}; expected one of {', '.join(REDUCTIONS)}")
+        super().__init__()
+        self.unknown, self.either, self.reduction = unknown, tuple(either), reduction
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: object) -> torch.Tensor:
+        """Counts of one batch; :meth:`__call__` takes lists of images of different sizes too, without the first axis.
+
+        Args:
+            y_pred: (batch, 1, ...) classes, or (batch, classes, ...) one-hot or probabilities.
+            y: the same, each by itself; one-hot pixels without any class are unknown.
+
+        Returns:
+            (batch, 2) int64: pixels that are right, pixels that are known.
+
+        Raises:
+            ValueError: no truth, or images of other sizes.
+        """
+        if y is None or y.ndim != y_pred.ndim or y.shape[2:] != y_pred.shape[2:] or len(y) != len(y_pred):
+            raise ValueError(
+                f"sizes differ: {tuple(y_pred.shape)} predicted, {None if y is None else tuple(y.shape)} true"
+            )
+        predicted, truth = _class_map(y_pred), _class_map(y).to(y_pred.device)
+        doubt = truth == self.unknown
+        if y.shape[1] > 1:
+            doubt = doubt | ~(y > 0).any(dim=1).to(doubt.device)
+        right, known = (predicted == truth) & ~doubt, ~doubt
+        if self.either:
+            possible = torch.isin(predicted, torch.tensor(self.either, device=predicted.device))
+            right, known = right | (doubt & possible), torch.ones_like(known)
+        return torch.stack([part.flatten(1).sum(dim=1) for part in (right, known)], dim=1)
+
+    def get_buffer(self) -> torch.Tensor | None:
+        """(images, 1) float32 accuracy of each image, gathered over all ranks, nan without known pixels; None before any."""
+        counts = super().get_buffer()
+        return None if counts is None else (counts[:, :1] / counts[:, 1:]).float()
+
+    def aggregate(self, reduction: str | None = None) -> torch.Tensor:
+        """The accuracy of all images since the last reset.
+
+        Args:
+            reduction: overrides the one given at construction.
+
+        Returns:
+            A float32 scalar; nan where nothing is known.
+        """
+        counts = super().get_buffer()
+        if counts is None:
+            return torch.tensor(float("nan"))
+        if (reduction or self.reduction) == "mean":
+            return (counts[:, 0] / counts[:, 1]).nanmean()
+        right, known = counts.sum(dim=0)
+        return right / known
+
+
+def _class_map(values: torch.Tensor) -> torch.Tensor:
+    """(batch, ...) int64 classes."""
+    plain = convert_to_tensor(values, track_meta=False).detach()
+    return plain.argmax(dim=1) if plain.shape[1] > 1 else plain[:, 0].long()

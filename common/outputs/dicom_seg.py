@@ -6,6 +6,7 @@ refuses two at one place. The phases of a study share one series and are numbere
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,7 @@ def _highdicom() -> ModuleType:
     except ImportError as error:
         found = "the package highdicom is not installed"
         raise InputError("DICOM-SEG", found, "it for this output: pip install highdicom") from error
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it tells of every attribute that it copies
     return highdicom
 
 

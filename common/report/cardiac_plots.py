@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ..cine.function import HeartFunction
-from ..errors import InputError
 from ..metrics.bootstrap import Interval
 from ..metrics.cardiac import Agreement
 from ..normalise import intensity_range
-from ..outputs.files import atomic
 from ..targets import boundary_mask
 
 # The frame, the grid and the line of a curve are those of every other plot: parts of the same package, used as they are.
 from .caption import caption
-from .overlays import ON_DARK, Colour
+from .overlays import ON_DARK
 from .svg import COLOURS, WIDTH, Frame, grid, line
 
 ENDOCARDIUM, EPICARDIUM = ON_DARK.alone, (255, 150, 40)
 """Yellow-green and orange: apart on grey images, also without red and green."""
 
-ANIMATIONS = {".gif": "GIF", ".png": "PNG"}
+TRUTH = (90, 170, 255)
+"""Light blue, below the other two: where they hide it, they agree with it."""
 
 _GAP, _CAPTION = 2, 18  # pixels
 
 
-def volume_curve(function: HeartFunction, height: int = 300) -> str:
+def volume_curve(function: HeartFunction, height: int = 300, phase_numbers: Sequence[int] | None = None) -> str:
     """Volume of the cavity, and of the myocardium where there is any, over time, with end-diastole and end-systole marked.
 
-    Over the trigger time in ms where all phases have one, each later than the one before, otherwise over the phase
-    number from 1. Phases whose volume is unknown have no point.
+    Over the trigger time in ms where all phases have one, each later than the one before, otherwise over the
+    number of the phase. Phases whose volume is unknown have no point.
 
     Args:
         function: of the heart.
         height: of the picture, its width being :data:`.svg.WIDTH`.
+        phase_numbers: what the phases are called, ascending; None: from 1 on.
 
     Returns:
         An ``<svg>`` element that also stands alone; an empty string for fewer than two known volumes.
@@ -52,7 +49,8 @@ def volume_curve(function: HeartFunction, height: int = 300) -> str:
         return ""
     times = curve.trigger_times_ms
     timed = times is not None and bool(np.isfinite(times).all()) and bool((np.diff(times) > 0).all())
-    x = times if timed and times is not None else np.arange(1.0, len(curve.cavity_ml) + 1)
+    numbers = np.arange(1, len(curve.cavity_ml) + 1) if phase_numbers is None else np.asarray(phase_numbers)
+    x = times if timed and times is not None else numbers.astype(np.float64)
     label = "time after the R wave in ms; volume in ml" if timed else "phase; volume in ml"
     series = {"cavity": curve.cavity_ml[known], "wall": curve.myocardium_ml[known]}
     if not (series["wall"] > 0).any():
@@ -149,6 +147,7 @@ def tiles(
     zoom: int = 2,
     margin: int = 12,
     columns: int | None = None,
+    truth: np.ndarray | None = None,
 ) -> np.ndarray:
     """Slices side by side, one row (or block of rows) per phase with a caption, contours drawn over the grey image.
 
@@ -163,6 +162,7 @@ def tiles(
         zoom: pixels of the picture per pixel of the image.
         margin: pixels of the image around what is labelled.
         columns: slices side by side; None: all.
+        truth: the same shape and classes, what was drawn by hand, or None.
 
     Returns:
         (rows, columns, 3) uint8 RGB.
@@ -171,25 +171,26 @@ def tiles(
         ValueError: shapes that do not agree, no phases, or another number of names.
     """
     images, maps = np.asarray(images), np.asarray(maps)
-    if images.ndim != 4 or images.shape != maps.shape or not images.size:
+    if images.ndim != 4 or not images.size or any(np.shape(m) != images.shape for m in (maps, truth) if m is not None):
         raise ValueError(f"images and maps are (phases, slices, rows, columns): {images.shape} and {maps.shape}")
     captions = [f"phase {phase + 1}" for phase in phases] if names is None else list(names)
     if not len(phases) or len(captions) != len(phases):
         raise ValueError(f"{len(phases)} phases, but {len(captions)} names")
-    box = _labelled(maps, margin)
-    grey = _grey(images[(list(phases), slice(None), *box)])
-    shown = maps[(list(phases), slice(None), *box)]
+    box = labelled_box(maps if truth is None else np.maximum(maps, truth), margin)
+    part = (list(phases), slice(None), *box)
+    grey, shown = _grey(images[part]), maps[part]
+    drawn_by_hand = np.zeros_like(shown) if truth is None else truth[part]
     across = columns or maps.shape[1]
     rows = []
-    for pictures, labels, title in zip(grey, shown, captions, strict=True):
-        drawn = [_outlined(picture, label, zoom) for picture, label in zip(pictures, labels, strict=True)]
+    for pictures, true, labels, title in zip(grey, drawn_by_hand, shown, captions, strict=True):
+        drawn = [_outlined(*slices, zoom) for slices in zip(pictures, true, labels, strict=True)]
         width = across * (drawn[0].shape[1] + _GAP) + _GAP
         rows.append(caption(title, width, _CAPTION, _GAP + 2, dark=True))
         rows += [_row(drawn[start : start + across], width) for start in range(0, len(drawn), across)]
     return np.concatenate(rows)
 
 
-def _labelled(maps: np.ndarray, margin: int) -> tuple[slice, slice]:
+def labelled_box(maps: np.ndarray, margin: int) -> tuple[slice, slice]:
     """Rows and columns around all that is labelled; the whole image where nothing is."""
     found = []
     for axis, size in ((3, maps.shape[2]), (2, maps.shape[3])):
@@ -205,14 +206,16 @@ def _grey(images: np.ndarray) -> np.ndarray:
     return np.clip((values - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
 
 
-def _outlined(picture: np.ndarray, labels: np.ndarray, zoom: int) -> np.ndarray:
+def _outlined(picture: np.ndarray, truth: np.ndarray, labels: np.ndarray, zoom: int) -> np.ndarray:
     size = (picture.shape[1] * zoom, picture.shape[0] * zoom)
     canvas = np.repeat(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)[:, :, None], 3, axis=2)
-    large = labels.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    lines: tuple[tuple[np.ndarray, Colour], ...] = ((large > 0, EPICARDIUM), (large == 1, ENDOCARDIUM))
-    for region, colour in lines:
-        if colour == ENDOCARDIUM or (labels == 2).any():  # without myocardium nobody knows where the epicardium is
-            canvas[boundary_mask(region.astype(np.int32))] = colour
+    for classes, epicardium, endocardium in ((truth, TRUTH, TRUTH), (labels, EPICARDIUM, ENDOCARDIUM)):
+        if not classes.any():
+            continue
+        large = classes.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        if (classes == 2).any():  # without myocardium nobody knows where the epicardium is
+            canvas[boundary_mask((large > 0).view(np.uint8))] = epicardium
+        canvas[boundary_mask((large == 1).view(np.uint8))] = endocardium
     return canvas
 
 
@@ -223,41 +226,3 @@ def _row(pictures: list[np.ndarray], width: int) -> np.ndarray:
         left = _GAP + index * (picture.shape[1] + _GAP)
         row[:height, left : left + picture.shape[1]] = picture
     return row
-
-
-def encode_animation(pictures: Sequence[np.ndarray], ending: str = ".png", ms_per_picture: float = 50.0) -> bytes:
-    """Pictures as an endless animation in memory, for a page that stands alone.
-
-    Args:
-        pictures: (rows, columns, 3) uint8 RGB each, all of one size, such as :func:`tiles` of each phase.
-        ending: ``.png`` (exact colours) or ``.gif`` (256 colours, smaller, times rounded to 10 ms).
-        ms_per_picture: how long each is shown.
-
-    Raises:
-        ValueError: no pictures, sizes that differ, or another ending.
-    """
-    if not pictures or len({picture.shape for picture in pictures}) > 1 or ending not in ANIMATIONS:
-        raise ValueError(f"an animation is made of pictures of one size, as {' or '.join(ANIMATIONS)}, not {ending!r}")
-    frames = [Image.fromarray(picture, "RGB") for picture in pictures]
-    if ending == ".gif":  # one palette for all: a palette per frame flickers
-        palette = Image.fromarray(np.concatenate(list(pictures)), "RGB").quantize(256, dither=Image.Dither.NONE)
-        frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    stream = io.BytesIO()
-    more = {"save_all": True, "append_images": frames[1:], "duration": ms_per_picture, "loop": 0}
-    frames[0].save(stream, ANIMATIONS[ending], **more)
-    return stream.getvalue()
-
-
-def write_animation(path: str | Path, pictures: Sequence[np.ndarray], ms_per_picture: float = 50.0) -> None:
-    """Writes :func:`encode_animation` to a file, whole or not at all; ``.png`` or ``.gif`` by its ending.
-
-    Raises:
-        InputError: another ending, or a folder that cannot be written.
-        ValueError: no pictures, or sizes that differ.
-    """
-    ending = Path(path).suffix.lower()
-    if ending not in ANIMATIONS:
-        raise InputError(path, f"the ending {ending!r}", f"an animation named {' or '.join(ANIMATIONS)}")
-    encoded = encode_animation(pictures, ending, ms_per_picture)
-    with atomic(path) as temporary:
-        temporary.write_bytes(encoded)

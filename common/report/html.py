@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,20 @@ class ReportTable:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class ReportSection:
+    """A part of the report that is no table of scores and no card: plots, an animation.
+
+    Attributes:
+        title: heading.
+        content: HTML or SVG, put into the page as it is. Texts in it must be escaped, pictures embedded
+            (:func:`embedded_picture`); :func:`folded_table` makes tables for it.
+    """
+
+    title: str
+    content: str
+
+
 def write_report(
     path: str | Path,
     title: str,
@@ -73,6 +88,7 @@ def write_report(
     problems: Sequence[str] = (),
     histograms: Mapping[str, Sequence[float]] | None = None,
     thumbnails: int = 300,
+    sections: Sequence[ReportSection] = (),
 ) -> None:
     """Writes the page, whole or not at all.
 
@@ -86,6 +102,7 @@ def write_report(
         problems: one line each, such as files that could not be read; without any the box is left out.
         histograms: values by axis label, such as {"diameter (px)": [...]}.
         thumbnails: how many pictures are embedded at most, about 25 KB each; the table of images always holds all.
+        sections: between histograms and pictures.
 
     Raises:
         InputError: the folder cannot be written.
@@ -102,6 +119,7 @@ def write_report(
         problems=_problems(problems),
         tables="".join(_panel(table) for table in tables),
         histograms=_histograms(histograms or {}),
+        sections="".join(_section(section) for section in sections),
         pictures=_pictures(images, folder, thumbnails),
         images=_image_table(images, folder),
         details=_details(details),
@@ -188,6 +206,35 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], links: Sequenc
 def _panel(table: ReportTable) -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return f'<h2>{escape(table.title)}</h2><div class="panel">{_table(table.columns, table.rows)}{note}</div>'
+
+
+def _section(section: ReportSection) -> str:
+    return f'<h2>{escape(section.title)}</h2><div class="panel">{section.content}</div>'
+
+
+def folded_table(table: ReportTable) -> str:
+    """A table for a section, closed until its title is clicked."""
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return (
+        f"<details><summary>{escape(table.title)}</summary>{_table(table.columns, table.rows)}{note}</details>"
+        if table.rows
+        else ""
+    )
+
+
+def embedded_picture(source: str | bytes, alternative: str, link: str | Path | None = None, kind: str = "") -> str:
+    """A picture for a section, inside the page itself.
+
+    Args:
+        source: data URI, such as that of :func:`.overlays.thumbnail`, or the bytes of a file.
+        alternative: what the picture shows, for those who cannot see it.
+        link: file that it links to, relative to the page; None without one.
+        kind: of the bytes: "image/gif", "image/png", "image/jpeg".
+    """
+    if isinstance(source, bytes):
+        source = f"data:{kind};base64,{base64.b64encode(source).decode('ascii')}"
+    picture = f'<img src="{escape(source)}" alt="{escape(alternative)}" loading="lazy">'
+    return picture if link is None else f'<a href="{escape(quote(Path(link).as_posix()))}">{picture}</a>'
 
 
 def _tile(label: str, value: object) -> str:

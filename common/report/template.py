@@ -57,6 +57,11 @@ th[aria-sort=descending]::after { content: " \\2193"; }
   white-space: nowrap; }
 .card .facts { color: var(--soft); font-size: 13px; }
 .card .facts b { color: var(--text); font-weight: 600; }
+.panel > h3 { font-size: 14px; margin: 14px 0 6px; }
+.panel img { display: block; max-width: 100%; height: auto; border-radius: 6px; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 18px;
+  align-items: center; margin-bottom: 14px; }
+.panel details { margin-top: 14px; }
 details { margin-top: 30px; }
 summary { cursor: pointer; font-weight: 600; }
 details table { margin-top: 8px; } details td:first-child { color: var(--soft); width: 18em; }
@@ -103,6 +108,7 @@ $subtitle
 $problems
 $tables
 $histograms
+$sections
 $pictures
 $images
 $details
