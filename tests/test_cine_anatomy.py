@@ -110,6 +110,14 @@ def test_specks_of_cavity_beside_the_heart_s_ends_are_removed_but_an_apex_with_w
     assert np.array_equal(clean_stack(speck, SPACING).maps, heart)
 
 
+def test_specks_of_wall_without_cavity_are_removed_at_the_heart_s_ends(heart: np.ndarray) -> None:
+    speckled = heart.copy()
+    speckled[0, BASE - 1, 44:52, 50:54] = 2  # overlaps the next slice's heart
+    cleaned = clean_stack(speckled, SPACING)
+    assert np.array_equal(cleaned.maps, heart)
+    assert cleaned.removed_frames == ((0, BASE - 1),)
+
+
 def test_a_second_ventricle_tracked_through_all_frames_is_removed(heart: np.ndarray) -> None:
     spoilt = heart.copy()
     spoilt[:, 2:6, 20:80, 82:110] = 1  # no wall around it, and larger than the true one

@@ -26,7 +26,8 @@ LINKED = 0.3
 """Objects of neighbouring frames are one heart when they share this part of the smaller one."""
 
 SMALL = 0.1
-"""A cavity without wall, of less than this part of the typical object's area, is no slice of a heart that has walls."""
+"""A cavity without wall, or a wall without cavity, of less than this part of the typical object's area, is no slice of a
+heart that has both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,7 @@ def clean_stack(
         around = [heart[frame] == 1 for frame in _linked(phase, part, exists, 1)]
         repaired = repaired_slice(heart[phase, part], around)
         clean[phase, part] = repaired if np.count_nonzero(repaired) >= smallest_px else 0
+    clean[_specks_of_wall(clean)] = 0
     kept, missing = _consecutive(np.count_nonzero(clean, axis=(2, 3)), exists)
     clean[~kept] = 0
     for frame in missing:
@@ -101,6 +103,16 @@ def clean_stack(
     gone = maps.any(axis=(2, 3)) & ~result.any(axis=(2, 3))
     removed = tuple((int(phase), int(part)) for phase, part in np.argwhere(gone))
     return Cleaned(result, removed, tuple(missing), changed)
+
+
+def _specks_of_wall(clean: np.ndarray) -> np.ndarray:
+    """(phases, slices) bool: wall without cavity, far smaller than the hearts of its phase that have both."""
+    areas, cavities = np.count_nonzero(clean, axis=(2, 3)), np.count_nonzero(clean == 1, axis=(2, 3))
+    whole = (cavities > 0) & (areas > cavities)
+    specks = np.zeros(areas.shape, bool)
+    for phase in np.flatnonzero(whole.any(axis=1)):
+        specks[phase] = (cavities[phase] == 0) & (areas[phase] < SMALL * np.median(areas[phase, whole[phase]]))
+    return specks
 
 
 def _box(maps: np.ndarray) -> tuple[slice, ...]:
