@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cine.stacks import safe_name
 from .datasets.datalist import read_json
 from .datasets.folds import group_of
 from .datasets.labels import read_instances, read_label_values
@@ -21,6 +20,7 @@ from .metrics.cardiac_frames import FrameRow, StackVolumes
 from .metrics.cardiac_summary import agreement_table, bland_altman_svg, cardiac_table, summarise_cardiac
 from .metrics.cardiac_tables import PER_FRAME, PER_STACK, frames_table, read_frames, read_volumes, volumes_table
 from .metrics.summary import ImageRow, per_image_table, summarise
+from .names import safe_name
 from .report.html import ReportImage, ReportTable, metrics_table
 
 

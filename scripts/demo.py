@@ -28,7 +28,6 @@ from skimage import data
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from common.metrics.pixel import score_pixels  # noqa: E402
 from common.outputs.labels import read_label_tiff  # noqa: E402
 from common.synthetic import stained_image  # noqa: E402
 
@@ -86,9 +85,14 @@ def heart_results(data: Path, output: Path) -> list[str]:
     return [
         f"{summary['frames']} frames of one generated study; the truth in brackets",
         *(f"{label:18s} {float(found[name]):5.1f}  ({truth[name]:.1f})" for name, label in FUNCTION.items()),
-        *(f"{'Dice, ' + name:22s} {score_pixels(*masks).dice:.3f}" for name, masks in regions.items()),
+        *(f"{'Dice, ' + name:22s} {dice(*masks):.3f}" for name, masks in regions.items()),
         f"volumes:      {output / 'function.csv'}",
     ]
+
+
+def dice(truth: np.ndarray, found: np.ndarray) -> float:
+    """Of two masks; :mod:`common.metrics.pixel` has it too, but imports MONAI, which takes seconds."""
+    return 2 * np.count_nonzero(truth & found) / (np.count_nonzero(truth) + np.count_nonzero(found))
 
 
 def heart_scores(data: Path, output: Path) -> list[str]:

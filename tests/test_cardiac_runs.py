@@ -23,6 +23,8 @@ EPOCHS = 3
 SMALL = {"pixel_mm": 2.0, "crop_size": 96, "num_folds": 2, "num_workers": 0}
 TRAINING = {**SMALL, "max_epochs": EPOCHS, "val_interval": EPOCHS, "samples_per_epoch": 64, "batch_size": 8}
 
+PATIENT = "Unmistakable^Patient"  # long enough not to occur by chance in an encoded picture
+
 pytestmark = pytest.mark.slow
 
 
@@ -53,7 +55,7 @@ def phantom() -> Phantom:
 def found(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Inference with the shipped weights on a generated study, one of whose files is cut off."""
     folder = tmp_path_factory.mktemp("study")
-    files = write_phantom_study(folder / "in", phantom, patient="Doe^Jane")
+    files = write_phantom_study(folder / "in", phantom, patient=PATIENT)
     broken = folder / "in" / "IM-0001-9999.dcm"
     broken.write_bytes(files[0, 0].read_bytes()[:-3000])
     arguments = command(BUNDLE, ["inference.json"], dataset_dir=folder / "in", output_dir=folder / "out")
@@ -104,14 +106,14 @@ def test_the_shipped_weights_find_the_heart_and_its_function(phantom: Phantom, f
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(phantom: Phantom, found: Results) -> None:
     summary = found.json("summary.json")
     assert summary["frames"] == phantom.phases * phantom.slices
-    assert [problem["name"] for problem in summary["problems"]] == ["IM-0001-9999.dcm"]
+    assert [Path(problem["name"]).name for problem in summary["problems"]] == ["IM-0001-9999.dcm"]
 
 
 def test_nothing_tells_who_the_patient_is(found: Results) -> None:
     for path in found.folder.rglob("*"):
-        assert "Doe" not in path.name
+        assert PATIENT[:12] not in path.name
         if path.suffix in (".csv", ".json", ".html", ".txt"):
-            assert "Doe" not in path.read_text()
+            assert PATIENT[:12] not in path.read_text()
 
 
 def test_masks_contours_nifti_and_segmentation_agree(phantom: Phantom, found: Results) -> None:

@@ -63,7 +63,7 @@ def test_images_that_the_table_lacks_are_noted_and_left_out(tmp_path: Path) -> N
     assert patient_groups(tmp_path, ["a", "b"], required=False) == {"a": "P1", "b": "b"}
 
 
-@pytest.mark.parametrize("cell", ["a.v2.tif", "a.v2", "images/a.v2.png", "C:\\data\\a.v2.tif"])
+@pytest.mark.parametrize("cell", ["a.v2.tif", "a.v2", "images/a.v2.png", "C:\\data\\a.v2.tif", "a.v2.nii.gz"])
 def test_names_come_with_or_without_folder_and_ending(tmp_path: Path, cell: str) -> None:
     (tmp_path / "patients.csv").write_text(f"image,patient\n{cell},P1\na,P2\n")
     assert read_patients(tmp_path / "patients.csv", ["a.v2", "a"]) == {"a.v2": "P1", "a": "P2"}

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..images import read_image
+from ..outputs.nifti import NIFTI_SUFFIXES, kept_nifti, plane_number
 from .dicom import is_dicom, read_frame
 
 LOW, HIGH = 1.0, 99.0
@@ -29,19 +30,26 @@ class Slice(NamedTuple):
     spacing_mm: tuple[float, float] | None
 
 
-def read_slice(path: str | Path, spacing_mm: Sequence[float] | None = None) -> Slice:
-    """A slice from DICOM or from any picture.
+def read_slice(path: str | Path, spacing_mm: Sequence[float] | None = None, plane: int | None = None) -> Slice:
+    """A slice from DICOM, from any picture, or one plane of a NIfTI volume.
 
     Args:
         path: the file.
         spacing_mm: between rows and columns, from a table; counts before what the file says.
+        plane: of NIfTI, see :attr:`..outputs.nifti.NiftiStack.planes`; a volume of one plane needs none.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, has no such plane, or values there that are not finite.
     """
     path = Path(path)
     own: tuple[float, float] | None
-    if is_dicom(path):
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        volume = kept_nifti(path)
+        pixels = np.array(volume.planes[plane_number(path, plane, len(volume.planes))], np.float32)
+        own = volume.spacing_mm
+        if not np.isfinite(pixels).all():
+            raise InputError(path, "NaN or infinite values", "finite grey values")
+    elif is_dicom(path):
         frame = read_frame(path)
         pixels, own = frame.pixels, frame.spacing_mm
     else:

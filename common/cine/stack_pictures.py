@@ -10,9 +10,9 @@ import numpy as np
 
 from ..datasets.lv_labels import read_lv_label
 from ..errors import InputError, Problem, leave_out
+from ..names import safe_name
 from .slices import Slice, read_slice, spacing_of
 from .stack import Stack, StackTruth, counted
-from .stacks import safe_name
 
 Frame = tuple[int, int]
 
@@ -77,7 +77,8 @@ def _read_images(records: Sequence[Mapping[str, Any]], problems: list[Problem]) 
             if (phase, part) in read:
                 both = f"a second image of phase {phase} and slice {part}, beside {read[phase, part].record['name']}"
                 raise InputError(record["image"], both, "one")
-            read[phase, part] = _Image(record, read_slice(record["image"], record.get("spacing_mm")))
+            found = read_slice(record["image"], record.get("spacing_mm"), record.get("plane"))
+            read[phase, part] = _Image(record, found)
         except InputError as error:
             errors.append((str(record["name"]), error))
     if not read:

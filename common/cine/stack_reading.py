@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, Problem, leave_out
+from ..names import safe_name, unique_names
 from ..outputs.nifti import read_nifti
 from .slices import check_spacing
 from .stack import Stack, counted
 from .stack_pictures import read_pictures
-from .stacks import file_stem, safe_name, unique_names
+from .stacks import file_stem
 from .study import CineStudy, read_studies
 
 _SHORT_AXIS = 3

@@ -4,7 +4,8 @@ A record says where a stack comes from, it holds no pixels; :mod:`.stack_reading
 
 - ``name`` (unique in the run, safe as a file name, never from a DICOM tag) and ``group`` (patient, or the name);
 - ``kind``: "dicom", ``image`` being a folder or one file, may give several stacks; "nifti", ``image`` being the file; or
-  "pictures", ``image`` being the paths of all frames and ``frames`` their records, which may be DICOM files too;
+  "pictures", ``image`` being the paths of all frames and ``frames`` their records, which may be DICOM files or planes of
+  NIfTI volumes too;
 - ``same_stems``: stems of its DICOM files that another file of the run has too, in lower case;
 - ``clashing``: names of the run, in lower case, that begin with this one and an underscore, as those of its stacks may;
 - ``notes``: what a reader of the results should know, in words.
@@ -13,7 +14,6 @@ A record says where a stack comes from, it holds no pixels; :mod:`.stack_reading
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 from ..datasets.records import images_only
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, is_image_name
+from ..names import unique_names
 from ..outputs.nifti import NIFTI_SUFFIXES
 from .dicom import DICOM_SUFFIXES, DicomFrame, is_dicom, read_frame
 
@@ -31,7 +32,6 @@ Record = dict[str, Any]
 
 _ENDINGS = (*NIFTI_SUFFIXES, *DICOM_SUFFIXES, *IMAGE_SUFFIXES)
 _TRUTH_NAMES = ("_gt", "_label")  # ACDC's drawn maps, and ours
-_UNSAFE = re.compile(r"[^\w.+\-() ]+")
 _LOOKED_AT = 5  # files of a folder until one can be read
 
 
@@ -69,14 +69,15 @@ def stack_records(path: str | Path) -> list[Record]:
 def stacks_of(records: Sequence[Record]) -> list[Record]:
     """Records of images, with truth or without, as records of stacks, in the order of their first image.
 
-    Images with ``slice`` and ``phase`` are one stack per data set and ``group``, from the lowest slice to the highest
-    and with the phases that occur; any other image is a stack of its own. Of two images at one place the first is taken,
-    the other is named when the stack is read. An image that is a NIfTI file or a folder of DICOM is read as such.
+    Images with ``slice`` and ``phase`` are one stack per data set and ``stack`` (without that, ``group``), from the
+    lowest slice to the highest and with the phases that occur; any other image is a stack of its own. Of two images at one
+    place the first is taken, the other is named when the stack is read. An image that is a NIfTI file without ``plane``, or
+    a folder of DICOM, is read as such.
     """
     members: dict[tuple, list[Record]] = {}
     for number, record in enumerate(records):
         placed = isinstance(record.get("slice"), int) and isinstance(record.get("phase"), int)
-        key = (record.get("dataset"), record["group"]) if placed else (number,)
+        key = (record.get("dataset"), record.get("stack") or record["group"]) if placed else (number,)
         members.setdefault(key, []).append(record)
     names = [str(key[1] if len(key) == 2 else own[0]["name"]) for key, own in members.items()]
     made = [_from_images(own) for own in members.values()]
@@ -179,7 +180,8 @@ def _from_images(own: list[Record]) -> Record:
     first = own[0]
     group = {"group": str(first["group"])} if first.get("group") else {}
     source = Path(first["image"])
-    if len(own) == 1 and (source.is_dir() or source.name.lower().endswith(NIFTI_SUFFIXES)):
+    whole = source.name.lower().endswith(NIFTI_SUFFIXES) and first.get("plane") is None
+    if len(own) == 1 and (source.is_dir() or whole):
         kind = "dicom" if source.is_dir() else "nifti"
         notes = [f"its truth is not read, as it is a {kind} stack"] if first.get("label") else []
         return {"kind": kind, "image": str(source), **group, "notes": notes}
@@ -193,31 +195,6 @@ def _relative_name(path: Path, root: Path) -> str:
 
 def _folder_name(root: Path) -> str:
     return file_stem(root.resolve())
-
-
-def safe_name(name: str) -> str:
-    """A name that is one file name everywhere.
-
-    >>> safe_name("ward 3/bed:2")
-    'ward 3_bed_2'
-    """
-    return _UNSAFE.sub("_", name).strip(". ") or "stack"
-
-
-def unique_names(names: Iterable[str]) -> list[str]:
-    """Safe names that differ in more than case, which file systems may not tell.
-
-    >>> unique_names(["a", "b", "A"])
-    ['a', 'b', 'A_2']
-    """
-    taken: dict[str, str] = {}
-    for name in map(safe_name, names):
-        unique, count = name, 1
-        while unique.lower() in taken:
-            count += 1
-            unique = f"{name}_{count}"
-        taken[unique.lower()] = unique
-    return list(taken.values())
 
 
 def _named(names: Iterable[str], records: list[Record]) -> list[Record]:

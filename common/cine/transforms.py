@@ -60,7 +60,7 @@ class ReadSliced(MapTransform):
         record = {str(key): value for key, value in data.items()}
         for key in self.key_iterator(item):
             began = time.perf_counter()
-            found = read_slice(record[str(key)], record.get("spacing_mm"))
+            found = read_slice(record[str(key)], record.get("spacing_mm"), record.get("plane"))
             spacing = spacing_of(record, found, self.assumed_mm)
             shape = (found.pixels.shape[0], found.pixels.shape[1])
             target = resampled_shape(shape, spacing, self.pixel_mm)

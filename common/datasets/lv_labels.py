@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, Problem, note
+from ..outputs.nifti import NIFTI_SUFFIXES, plane_number
+from .acdc import read_drawn
 from .contours import check_inside, contour_to_mask, mask_to_contours, read_contour
 from .labels import read_label_values
 
@@ -38,7 +40,8 @@ def read_lv_label(
 
     Args:
         record: with ``label`` and ``epicardium`` as :func:`.sunnybrook.records` gives them. Without ``epicardium`` a label
-            image of the values 0, 1 and 2 is taken as the class map itself, pixel by pixel.
+            image of the values 0, 1 and 2 is taken as the class map itself, pixel by pixel. A label that is NIfTI is a
+            class map always, of which ``plane`` is taken (:func:`.acdc.read_drawn`); it may be empty.
         shape: (rows, columns) of the image.
         outline_included: which pixels a line owns, see :mod:`.contours`. With True contour text gives what the Sunnybrook
             masks hold, to the pixel. With False the pixels whose centres it encloses, which is right in area (the
@@ -51,6 +54,8 @@ def read_lv_label(
     """
     if record.get("label") is None:
         raise InputError(record.get("image", "record"), "no contour of the endocardium", "contour text or a mask")
+    if str(record["label"]).lower().endswith(NIFTI_SUFFIXES):
+        return _plane_label(Path(record["label"]), record.get("plane"), shape)
     known, outside = record.get("epicardium") is not None, 0
     if not known and (drawn := _class_map(Path(record["label"]), shape)) is not None:
         return LvLabel(drawn, myocardium_known=True)
@@ -67,6 +72,16 @@ def read_lv_label(
     classes[cavity] = 1
     note(found, problems)
     return LvLabel(classes, known, outside)
+
+
+def _plane_label(path: Path, plane: int | None, shape: tuple[int, int]) -> LvLabel:
+    drawn = read_drawn(path)
+    if drawn.classes.shape[1:] != tuple(shape):
+        rows, columns = drawn.classes.shape[1:]
+        expected = f"the image's size of {shape[0]} rows x {shape[1]} columns"
+        raise InputError(path, f"a mask of {rows} rows x {columns} columns", expected)
+    number = plane_number(path, plane, len(drawn.classes))
+    return LvLabel(drawn.classes[number].copy(), bool(drawn.myocardium_known[number]))
 
 
 def _class_map(path: Path, shape: tuple[int, int]) -> np.ndarray | None:

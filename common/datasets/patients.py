@@ -96,7 +96,8 @@ def read_patients(path: Path, names: Sequence[str]) -> dict[str, str]:
 def _name(cell: str, wanted: set[str]) -> str:
     file = re.split(r"[\\/]", cell)[-1]
     # A name may hold dots of its own, so an ending is cut off only where it is one of an image.
-    stem = Path(file).stem if Path(file).suffix.lower() in IMAGE_SUFFIXES else file
+    volume = re.sub(r"\.nii(\.gz)?$", "", file, flags=re.IGNORECASE)
+    stem = Path(file).stem if Path(file).suffix.lower() in IMAGE_SUFFIXES else volume
     return stem if stem in wanted else file
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
 from ..images import list_images, read_image
-from . import coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
+from . import acdc, coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
 from .merging import dataset_names, dataset_paths, merge
 from .modality import guess_modality
 
@@ -20,6 +20,8 @@ _LAYOUTS = (
     "images/ + masks/ with equal names",
     "<patient>_*_original.tif + <patient>_*_mask.png",
     "Sunnybrook DICOM + contour text, or its PNG images + masks",
+    "patient001/patient001_frame01.nii.gz + patient001_frame01_gt.nii.gz + Info.cfg (ACDC)",
+    "images/*.nii.gz + masks/*.nii.gz with equal names",
     "a COCO JSON file",
     'a JSON data list {"training": [{"image", "label", "patient", "fold"}]}',
 )
@@ -134,6 +136,8 @@ def _layout_records(
             return imagescope.records(path, need_labels, problems)
         if sunnybrook.matches(path):
             return sunnybrook.records(path, need_labels, problems)
+        if acdc.matches(path):  # before the other images/ + masks/
+            return acdc.records(path, need_labels, problems)
         if folders.matches(path):
             return folders.records(path, need_labels, problems)
         if partial_masks.matches(path):

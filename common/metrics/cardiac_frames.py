@@ -27,7 +27,7 @@ class FrameRow(NamedTuple):
         pixel_accuracy: share of all pixels of the frame with the right class (:func:`score_stack`).
         endocardium: the cavity's outline; None where the truth holds none and none is predicted.
         epicardium: that of cavity and myocardium; None as well where nobody drew it.
-        myocardium: overlap of the myocardium by itself; None where it is not known.
+        myocardium: overlap of the myocardium by itself; None where it is not known, or there is none in either.
     """
 
     image: str
@@ -84,7 +84,8 @@ def score_stack(item: Mapping[str, Any]) -> list[FrameRow]:
 
     Masks include their outline (:mod:`..datasets.contours`), so the contours compared are the lines through their
     outermost pixels. A missing contour has Dice 0 and no distance, and is not good. Where a drawn frame holds no cavity,
-    which is truth that masks of one's own can tell, a predicted one counts as missing too, and none counts nothing.
+    which is truth that masks of one's own and ACDC's volumes can tell, a predicted one counts as missing too, and none
+    counts nothing; so with the other regions. The pixel accuracy counts either way.
     Where the myocardium is not known, the pixel accuracy is that of "cavity or not" and nothing else is scored.
 
     Args:
@@ -120,7 +121,7 @@ def score_stack(item: Mapping[str, Any]) -> list[FrameRow]:
                 pixel_accuracy=pixel_accuracy(*alike),
                 endocardium=_contour(drawn, found, "cavity", spacing),
                 epicardium=_contour(drawn, found, "epicardium", spacing) if whole else None,
-                myocardium=score_pixels(drawn == 2, found == 2) if whole else None,
+                myocardium=score_pixels(drawn == 2, found == 2) if whole and 2 in (drawn.max(), found.max()) else None,
             )
         )
     return rows

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from ..cine.geometry import lps_to_ras
@@ -17,6 +17,7 @@ from .files import atomic
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _EXPECTED = "a NIfTI image of 2, 3 or 4 dimensions"
+_KEPT = 4  # volumes in memory, for readers of single planes
 _SCANNER = 1  # code of sform and qform: scanner-based anatomical coordinates (NIfTI-1, nifti1.h)
 _MS_PER_UNIT = {"sec": 1e3, "msec": 1.0, "usec": 1e-3}
 _MM_PER_UNIT = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
@@ -45,6 +46,11 @@ class NiftiStack:
     def slice_distance_mm(self) -> float:
         return float(np.linalg.norm(self.affine[:3, 2]))
 
+    @property
+    def planes(self) -> np.ndarray:
+        """(phases * slices, rows, columns): all slices of the first phase, then those of the next."""
+        return self.pixels.reshape(-1, *self.pixels.shape[2:])
+
 
 def write_nifti(path: str | Path, pixels: np.ndarray, affine: np.ndarray, time_step_ms: float | None = None) -> None:
     """Writes a stack as NIfTI-1, whole or not at all. The same stack gives the same bytes.
@@ -62,9 +68,9 @@ def write_nifti(path: str | Path, pixels: np.ndarray, affine: np.ndarray, time_s
 
     Raises:
         ValueError: another number of axes, another ending, or 64-bit integers that do not fit.
-        InputError: the folder cannot be written.
+        InputError: nibabel, an optional package, is not installed; or the folder cannot be written.
     """
-    pixels = np.asarray(pixels)
+    nib, pixels = _nibabel(path), np.asarray(pixels)
     if pixels.ndim not in (3, 4) or pixels.dtype.kind not in "biuf":
         raise ValueError(f"a stack is ([phases,] slices, rows, columns), not {pixels.shape} of {pixels.dtype}")
     if not str(path).endswith(NIFTI_SUFFIXES):
@@ -105,11 +111,13 @@ def read_nifti(path: str | Path) -> NiftiStack:
     The order of the voxels is kept, whatever their orientation: the affine says where they are.
 
     Raises:
-        InputError: the file is absent, damaged, no NIfTI, or has another number of dimensions.
+        InputError: the file is absent, damaged, no NIfTI, or has another number of dimensions; or nibabel, an optional
+            package, is not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "a folder" if path.is_dir() else "no such file", _EXPECTED)
+    nib = _nibabel(path)
     try:
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj)
@@ -130,3 +138,46 @@ def read_nifti(path: str | Path) -> NiftiStack:
         affine=np.diag([scale, scale, scale, 1.0]) @ lps_to_ras(image.affine),
         time_step_ms=step,
     )
+
+
+def kept_nifti(path: str | Path) -> NiftiStack:
+    """As :func:`read_nifti`, but the last few files are not read again unless they change; the pixels are read-only.
+
+    For those who take one plane at a time, each of which would decompress the whole volume.
+    """
+    path = Path(path)
+    return _kept(path, modified(path))
+
+
+def modified(path: Path) -> int:
+    """When the file was last written, 0 where there is none: what is kept of a file holds for that time alone."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def plane_number(path: str | Path, plane: int | None, count: int) -> int:
+    """The plane that is asked for, counted as in :attr:`NiftiStack.planes`; of a single one it need not be said.
+
+    Raises:
+        InputError: there is no such plane among the ``count`` of the file, or it is not said which.
+    """
+    number = 0 if plane is None and count == 1 else plane
+    if not isinstance(number, int) or not 0 <= number < count:
+        asked = "none of them named" if plane is None else f"not plane {plane}"
+        raise InputError(path, f"{count} slices, {asked}", '"plane" of each image in the data list, counted from 0')
+    return number
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept(path: Path, changed: int) -> NiftiStack:
+    found = read_nifti(path)
+    found.pixels.flags.writeable = False
+    return found
+
+
+def _nibabel(path: str | Path) -> Any:
+    """Imported where it is needed: an optional package, without which all other files can still be read."""
+    try:
+        import nibabel
+    except ImportError as error:
+        raise InputError(path, "no package for NIfTI", "nibabel: pip install 'nibabel>=5.3'") from error
+    return nibabel
