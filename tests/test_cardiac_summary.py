@@ -174,12 +174,14 @@ def test_volumes_are_areas_times_slice_distance() -> None:
     found = volumes_of(stack(slices=2, truth=truth, pred=pred, myocardium_known=known))
     assert found is not None
     pixel_ml = 1.5 * 1.25 * 8 / 1000
-    assert found.truth.edv_ml == pytest.approx(800 * pixel_ml)
-    assert found.truth.esv_ml == pytest.approx(400 * pixel_ml)
-    assert found.truth.ejection_fraction_percent == pytest.approx(50)
-    assert found.truth.mass_g == pytest.approx(1.05 * 20 * pixel_ml)
-    assert found.predicted.ejection_fraction_percent == pytest.approx(75)
-    assert found.predicted.mass_g == pytest.approx(1.05 * (48 * 64 - 400) * pixel_ml)
+    # Inside the lines through the outermost pixels: 20 pixels are 19 long.
+    whole, half = 2 * 19 * 19, 2 * 9 * 19
+    assert found.truth.edv_ml == pytest.approx(whole * pixel_ml)
+    assert found.truth.esv_ml == pytest.approx(half * pixel_ml)
+    assert found.truth.ejection_fraction_percent == pytest.approx(100 * (1 - half / whole))
+    assert found.truth.mass_g == pytest.approx(1.05 * 1 * 9 * pixel_ml)
+    assert found.predicted.ejection_fraction_percent == pytest.approx(100 * (1 - half / 2 / whole))
+    assert found.predicted.mass_g == pytest.approx(1.05 * (47 * 63 - 19 * 19) * pixel_ml)
 
 
 def test_what_is_not_known_of_the_volumes_is_none() -> None:

@@ -360,7 +360,7 @@ def test_a_real_study_goes_from_its_files_to_its_report(real_data: Path, tmp_pat
     assert len(list(tmp_path.glob("*_label.tif"))) == stack.present.sum()
     assert len(list(tmp_path.glob("*_seg_phase*.dcm"))) == 2
     (row,) = table(tmp_path / "function.csv")
-    areas = np.array([22**2, 14**2]) * np.prod(stack.spacing_mm)
+    areas = np.array([21**2, 13**2]) * np.prod(stack.spacing_mm)
     assert stack.slice_distance_mm is not None
     expected = areas * pixels.shape[1] * stack.slice_distance_mm / 1000
     assert [float(row[name]) for name in ("edv_ml", "esv_ml")] == pytest.approx(expected, rel=1e-5)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import listed
+from .areas import frame_areas
 
 MYOCARDIUM_G_PER_ML = 1.05
 
@@ -106,6 +107,7 @@ def measure_volumes(
     slice_distance_mm: float,
     present: np.ndarray | None = None,
     trigger_times_ms: Sequence[float] | np.ndarray | None = None,
+    outline_included: bool = False,
 ) -> VolumeCurve:
     """Volumes of cavity and myocardium in each phase.
 
@@ -120,6 +122,7 @@ def measure_volumes(
         slice_distance_mm: between the centres of neighbouring slices.
         present: (phases, slices) bool, frames that exist; None: all.
         trigger_times_ms: (phases,) time after the R wave.
+        outline_included: whether the maps hold the pixels on their lines, see :func:`.areas.frame_areas`.
 
     Raises:
         ValueError: another arrangement, or a distance that is not positive.
@@ -133,8 +136,8 @@ def measure_volumes(
     if maps.ndim != 4:
         raise ValueError(f"a stack is (phases, slices, rows, columns), not {maps.shape}")
     pixel_mm2 = float(spacing[0]) * float(spacing[1])
-    areas = [np.count_nonzero(maps == value, axis=(2, 3)) * pixel_mm2 for value in (1, 2)]
-    return volumes_of_areas(areas[0], areas[1], slice_distance_mm, present, trigger_times_ms)
+    cavity, wall = frame_areas(maps, outline_included)
+    return volumes_of_areas(cavity * pixel_mm2, wall * pixel_mm2, slice_distance_mm, present, trigger_times_ms)
 
 
 def volumes_of_areas(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import listed
 from ..outputs.files import atomic
+from .areas import frame_areas
 from .function import HeartFunction, VolumeCurve, heart_function, measure_volumes
 
 Row = dict[str, Any]
@@ -44,7 +45,7 @@ def stack_function(item: Mapping[str, Any]) -> HeartFunction:
     pred, present = np.asarray(item["pred"]), np.asarray(item["present"], bool)
     row, column = (float(size) for size in item["spacing_mm"])
     distance, times = item.get("slice_distance_mm"), item.get("trigger_times_ms")
-    function = heart_function(measure_volumes(pred, (row, column), float(distance or 1.0), present, times))
+    function = heart_function(measure_volumes(pred, (row, column), float(distance or 1.0), present, times, True))
     notes = list(item.get("notes") or ())
     if item.get("spacing_assumed") and not any("assumed" in note for note in notes):
         notes.append(f"pixel size assumed ({row:g} x {column:g} mm): areas and volumes are as uncertain as that")
@@ -80,27 +81,32 @@ def frame_rows(item: Mapping[str, Any]) -> list[Row]:
     """One row per frame that exists, phase by phase, with :data:`FRAME_COLUMNS`.
 
     ``image`` is what the frame's own files are called, or the stack's name where it has none; phases are called as in the
-    item, slices count from 1. The centroid is that of the cavity: mean column and row, whole numbers being pixel centres;
-    None where no cavity was found. ``clean_up`` says "removed" where the anatomical clean-up left nothing of what the
-    network found, "filled" where it interpolated an empty frame.
+    item, slices count from 1. Areas are those inside the lines (:func:`.areas.frame_areas`). The centroid is that of the
+    cavity: mean column and row, whole numbers being pixel centres; None where no cavity was found. ``clean_up`` says
+    "removed" where the anatomical clean-up left nothing of what the network found, "filled" where it interpolated an
+    empty frame.
     """
     pred, present = np.asarray(item["pred"]), np.asarray(item["present"], bool)
     pixel_mm2 = float(item["spacing_mm"][0]) * float(item["spacing_mm"][1])
     cavity = pred == 1
-    areas, walls = (np.count_nonzero(mask, axis=(2, 3)) for mask in (cavity, pred == 2))
+    areas, walls = frame_areas(pred, outline_included=True)
     along_x, along_y = (cavity.sum(axis=axis) for axis in (2, 3))
     states = dict.fromkeys(map(tuple, item.get("removed_frames") or ()), "removed")
     states |= dict.fromkeys(map(tuple, item.get("filled_frames") or ()), "filled")
     rows = []
     for phase, part in np.argwhere(present).tolist():
-        area = int(areas[phase, part])
+        pixels = int(along_x[phase, part].sum())
         centre = [
-            float(counts[phase, part] @ np.arange(counts.shape[2])) / area if area else None
+            float(counts[phase, part] @ np.arange(counts.shape[2])) / pixels if pixels else None
             for counts in (along_x, along_y)
         ]
         values = [
             *(item["stems"][phase][part] or item["name"], item["name"], item["phase_numbers"][phase], part + 1),
-            *(int(item["instances"][phase][part]), area * pixel_mm2, int(walls[phase, part]) * pixel_mm2),
+            *(
+                int(item["instances"][phase][part]),
+                float(areas[phase, part]) * pixel_mm2,
+                float(walls[phase, part]) * pixel_mm2,
+            ),
             *(*centre, states.get((phase, part), "")),
         ]
         rows.append(dict(zip(FRAME_COLUMNS, values, strict=True)))

@@ -131,8 +131,8 @@ def volumes_of(item: Mapping[str, Any]) -> StackVolumes | None:
     """Volumes at the truth's end-diastole and end-systole, of truth and prediction over the drawn frames alone.
 
     A slice that was not drawn has no true area, so what is predicted there counts neither way. Sums of discs as in
-    :mod:`..cine.function`; the myocardium's over the frames in which it is known. Masks that include their outline are
-    too large (:mod:`..datasets.contours`), the true ones as much as those learnt from them.
+    :mod:`..cine.function`; the myocardium's over the frames in which it is known. Areas are those inside the lines
+    (:func:`..cine.areas.frame_areas`), of truth and prediction alike.
 
     Args:
         item: see :func:`score_stack`, with ``slice_distance_mm``.
@@ -168,7 +168,7 @@ def _volumes(
 ) -> Volumes:
     # All frames count as present, those that were not drawn as empty: nothing may be interpolated into them.
     counted = np.where(drawn[..., None, None] & ((maps != 2) | known[..., None, None]), maps, 0)
-    curve = measure_volumes(counted, spacing, distance)
+    curve = measure_volumes(counted, spacing, distance, outline_included=True)
     ed, es = ends
     edv, esv = (None if end is None else float(curve.cavity_ml[end]) for end in ends)
     return Volumes(
