@@ -200,7 +200,7 @@ def _stack_picture(row: StackRow, results: Path) -> ReportImage:
     if truth is not None and found is not None:
         note += f"{', ' if note else ''}ejection fraction {found:.1f} % (truth {truth:.1f} %)"
     drawn = sum(contour.found for contour in contours)
-    return ReportImage(row.name, _picture_of(results, row.name), drawn, note, scores)
+    return ReportImage(row.name, _picture_of(results, row.name), drawn, note, scores, unit="contour")
 
 
 CARDIAC = Figures(

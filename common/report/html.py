@@ -38,6 +38,7 @@ class ReportImage:
         note: a few words, such as "10 % background skipped"; "" for none.
         metrics: scores against the truth by name; empty without truth.
         thumbnail: JPEG data URI (:func:`common.report.overlays.thumbnail`); "" makes it from ``overlay_path``.
+        unit: what is counted, in the singular.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ReportImage:
     note: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     thumbnail: str = ""
+    unit: str = "object"
 
 
 @dataclass(frozen=True)
@@ -268,8 +270,7 @@ def _card(image: ReportImage, folder: Path) -> str:
     source = image.thumbnail or _thumbnail_of(image.overlay_path)
     link, name = _link(image.overlay_path, folder), escape(image.name)
     picture = f'<img src="{escape(source)}" alt="Outlines in {name}" loading="lazy">' if source else ""
-    objects = "1</b> object" if image.count == 1 else f"{image.count:,}</b> objects"
-    facts = [f"<b>{objects}"]
+    facts = [f"<b>{image.count:,}</b> {image.unit}{'' if image.count == 1 else 's'}"]
     facts += [f"{escape(key.replace('_', ' '))} <b>{value:.3f}</b>" for key, value in list(image.metrics.items())[:1]]
     facts += [escape(image.note)] if image.note else []
     opened = f'<a href="{link}">{picture}</a>' if link else f"<a>{picture}</a>"
@@ -299,7 +300,12 @@ def _image_table(images: Sequence[ReportImage], folder: Path) -> str:
         return ""
     scores = list(dict.fromkeys(name for image in images for name in image.metrics))
     notes = any(image.note for image in images)
-    columns = ["image", "objects", *(score.replace("_", " ") for score in scores), *(["note"] if notes else [])]
+    columns = [
+        "image",
+        f"{images[0].unit}s",
+        *(score.replace("_", " ") for score in scores),
+        *(["note"] if notes else []),
+    ]
     rows = [
         [image.name, image.count, *(image.metrics.get(s) for s in scores), *([image.note] if notes else [])]
         for image in images
