@@ -33,11 +33,12 @@ class Transfer(NamedTuple):
 
 
 def transfer(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> Transfer:
-    """Take what fits; the first convolution learns other channels and the last layer other classes.
+    """Take what fits; what sees the image learns other channels and what gives the classes others of these.
 
     Grey to colour: each channel gets a third of the grey filter; colour to grey: the filter is the sum over channels. Either
-    way a grey picture gives the response that it gave, whether shown once or three times. Of the last layer, the classes
-    that both have are taken, in their order; further ones stay as they were initialised.
+    way a grey picture gives the response that it gave, whether shown once or three times. Shortcuts around the first
+    convolution see the image too. Of layers that have a channel per class, as the last has, the classes that both have
+    are taken, in their order; further ones stay as they were initialised.
 
     Args:
         own: state dict of the network to be trained.
@@ -45,24 +46,38 @@ def transfer(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor
     """
     state = {name: tensor.clone() for name, tensor in own.items()}
     # By order of definition, as state dicts are; normalisation layers have one axis only.
-    layers = [name for name, tensor in own.items() if tensor.ndim > 1]
-    first, last = (layers[0], layers[-1].removesuffix("weight")) if layers else ("", "")
+    layers = [name for name, tensor in own.items() if name in weights and tensor.ndim == weights[name].ndim > 1]
+    channels = _sizes(own, weights, layers[0], 1) if layers else (0, 0)
+    classes = _sizes(own, weights, layers[-1], 0) if layers else (0, 0)
     loaded, adapted, left = [], {}, []
     for name, tensor in own.items():
         given = weights.get(name)
         if given is not None and given.shape == tensor.shape:
             state[name] = given.to(tensor.dtype)
             loaded.append(name)
-        elif given is not None and name == first and _other_channels(given, tensor):
+        elif given is not None and _other_channels(given, tensor) and (given.shape[1], tensor.shape[1]) == channels:
             state[name] = _with_channels(given.to(tensor.dtype), tensor.shape[1])
             adapted[name] = f"{given.shape[1]} to {tensor.shape[1]} channels"
-        elif given is not None and last and name.startswith(last) and given.shape[1:] == tensor.shape[1:]:
-            shared = min(len(given), len(tensor))
-            state[name][:shared] = given[:shared].to(tensor.dtype)
-            adapted[name] = f"{shared} of {len(tensor)} classes"
+        elif given is not None and _differ_by(given, tensor, classes):
+            shared = tuple(slice(min(sizes)) for sizes in zip(given.shape, tensor.shape, strict=True))
+            state[name][shared] = given[shared].to(tensor.dtype)
+            adapted[name] = f"{min(classes)} of {classes[1]} classes"
         else:
             left.append(name)
     return Transfer(state, tuple(loaded), adapted, tuple(left))
+
+
+def _sizes(
+    own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], name: str, axis: int
+) -> tuple[int, int]:
+    return weights[name].shape[axis], own[name].shape[axis]
+
+
+def _differ_by(given: torch.Tensor, own: torch.Tensor, sizes: tuple[int, int]) -> bool:
+    """Whether two tensors are alike but for axes of these two lengths."""
+    if given.ndim != own.ndim:
+        return False
+    return all(pair == sizes for pair in zip(given.shape, own.shape, strict=True) if pair[0] != pair[1])
 
 
 def _other_channels(given: torch.Tensor, own: torch.Tensor) -> bool:

@@ -78,7 +78,8 @@ def test_items_are_written_in_order_and_what_cannot_be_used_is_a_problem(tmp_pat
 def test_a_run_without_problems_ends_well(tmp_path: Path) -> None:
     handler = Names(tmp_path)
     run(handler, [{"name": "a"}], [{}])
-    handler.exit()
+    assert handler.problems == []
+    handler.exit()  # raises nothing
 
 
 def test_an_error_of_the_program_ends_the_run_and_the_writer(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import SegResNet
+from monai.networks.nets import SegResNet, UNet
 from torch import nn
 
 from common.checkpoints import save_half
@@ -89,3 +89,30 @@ def test_a_fresh_start_changes_nothing(path: str | None) -> None:
     network, same = segresnet(1, 2, 0), segresnet(1, 2, 0).state_dict()
     assert start_from(network, path) is network
     assert all(torch.equal(tensor, same[name]) for name, tensor in network.state_dict().items())
+
+
+def residual_unet(channels: int, classes: int) -> torch.nn.Module:
+    network = UNet(2, channels, classes, [8, 16], [2], num_res_units=2, norm="BATCH")
+    return network.eval()
+
+
+def test_shortcuts_around_the_first_convolution_learn_the_channels_too() -> None:
+    grey, colour = residual_unet(1, 3), residual_unet(3, 3)
+    found = transfer(colour.state_dict(), grey.state_dict())
+    assert found.left == ()
+    assert set(found.adapted.values()) == {"1 to 3 channels"}
+    colour.load_state_dict(found.state)
+    image = torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(colour(image.repeat(1, 3, 1, 1)), grey(image), rtol=1e-4, atol=1e-5)
+
+
+def test_all_layers_with_a_channel_per_class_keep_the_classes_that_both_have() -> None:
+    two, four = residual_unet(1, 2), residual_unet(1, 4)
+    before = {name: tensor.clone() for name, tensor in four.state_dict().items()}
+    found = transfer(four.state_dict(), two.state_dict())
+    assert found.left == ()
+    assert set(found.adapted.values()) == {"2 of 4 classes"}
+    for name in found.adapted:
+        shared = tuple(slice(n) for n in two.state_dict()[name].shape)
+        assert torch.equal(found.state[name][shared], two.state_dict()[name])
+        assert torch.equal(found.state[name].flatten()[-1], before[name].flatten()[-1])
