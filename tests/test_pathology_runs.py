@@ -185,11 +185,16 @@ def check_skipping(pixels: np.ndarray, folder: Path) -> None:
     (folder / "in").mkdir()
     write_image(folder / "in" / "a.tif", pixels)
     small = {"patch_size": 256, "overlap": 32}
-    skipped = infer(folder / "in", folder / "skipped", **small)
-    whole = infer(folder / "in", folder / "whole", skip_background=False, **small)
-    assert score_pixels(skipped.labels("a") > 0, whole.labels("a") > 0).dice >= 0.999
-    network = [results.json("summary.json")["seconds"]["network"] for results in (skipped, whole)]
-    assert network[0] < 0.7 * network[1]
+    best = [float("inf"), float("inf")]
+    for _ in range(3):  # the quickest of each counts: other programs only ever add time
+        skipped = infer(folder / "in", folder / "skipped", **small)
+        whole = infer(folder / "in", folder / "whole", skip_background=False, **small)
+        assert score_pixels(skipped.labels("a") > 0, whole.labels("a") > 0).dice >= 0.999
+        taken = [results.json("summary.json")["seconds"]["network"] for results in (skipped, whole)]
+        best = [min(pair) for pair in zip(best, taken, strict=True)]
+        if best[0] < 0.7 * best[1]:
+            return
+    pytest.fail(f"{best[0]:.2f} s with skipping, {best[1]:.2f} s without")
 
 
 def test_a_section_of_absurd_pixels_is_named_and_the_others_go_on(tmp_path: Path) -> None:
