@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import file_hash, load_tensors
+from .datasets.class_folders import as_entries
 from .datasets.datalist import datalist_content, read_json, write_datalist
-from .datasets.folds import check_folds, with_folds
+from .datasets.folds import check_folds, divided_by, warn_of_leak, with_folds
 from .datasets.list_files import read_fold_lists
 from .datasets.records import load_datalist
 from .errors import InputError, Problem, listed
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 # What the plan and the folders decide; everything else of a config can be overridden.
 _OWN = frozenset(
     ("config_file", "bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "fold", "num_folds", "seed")
-    + ("modality_table", "mosaic_table", "modalities")
+    + ("modality_table", "mosaic_table", "modalities", "split_by", "lists")
 )
 # Where a run computes is no part of what it computes.
 _FREE = ("device", "num_workers")
@@ -66,6 +67,8 @@ def make_plan(
     modality_table: str | Path | None = None,
     mosaic_table: str | Path | None = None,
     modalities: str | Sequence[str] | None = None,
+    split_by: str = "group",
+    class_names: Sequence[str] | None = None,
 ) -> Plan:
     """Divide a data set into folds by patient; the same arguments give the same plan.
 
@@ -77,18 +80,24 @@ def make_plan(
         modality_table: see :func:`.datasets.records.load_datalist`.
         mosaic_table: likewise.
         modalities: likewise.
+        split_by: "group" (patient, slide), or "image" for protocols that leak, with a warning.
+        class_names: see :func:`.datasets.records.load_datalist`.
 
     Raises:
         InputError: a data set that cannot be read, fewer patients than folds, a patient in several folds, a fold
             without images, or another number of folds than the data set or the lists bring.
     """
     problems: list[Problem] = []
-    records = load_datalist(dataset_dir, modality_table, mosaic_table, problems=problems, modalities=modalities)
+    records = load_datalist(
+        dataset_dir, modality_table, mosaic_table, problems=problems, modalities=modalities, class_names=class_names
+    )
+    records = divided_by(records, split_by)
     if lists is None:
         records = with_folds(records, 5 if num_folds is None else num_folds, seed)
     else:
-        records = read_fold_lists(lists, records)
+        records = read_fold_lists(lists, records, problems if split_by == "image" else None)
     folds = check_folds(records)
+    warn_of_leak(records, [record["fold"] for record in records])
     if num_folds not in (None, len(folds)):
         raise InputError("num_folds", f"{num_folds}, but {len(folds)} folds in {lists or dataset_dir}", str(len(folds)))
     return Plan(records, folds, problems)
@@ -144,10 +153,11 @@ class CrossValidation:
             "overrides": {name: value for name, value in sorted(self.overrides.items()) if name not in _FREE},
         }
         path = self.output_dir / "cross_validation.json"
-        _refuse_other_plan(self.datalist, datalist_content(self.datalist, self.plan.records))
+        entries = as_entries(self.plan.records)
+        _refuse_other_plan(self.datalist, datalist_content(self.datalist, entries))
         _refuse_other_settings(path, settings)
         if not self.datalist.exists():
-            write_datalist(self.datalist, self.plan.records)
+            write_datalist(self.datalist, entries)
         if not path.exists():
             write_text(path, json.dumps(settings, indent=2) + "\n")
 

@@ -19,6 +19,18 @@ from .metrics.annotated import score_annotated, score_truth
 from .metrics.cardiac_frames import FrameRow, StackVolumes
 from .metrics.cardiac_summary import agreement_table, bland_altman_svg, cardiac_table, summarise_cardiac
 from .metrics.cardiac_tables import PER_FRAME, PER_STACK, frames_table, read_frames, read_volumes, volumes_table
+from .metrics.classification import ClassRow
+from .metrics.classification_summary import (
+    CONFUSION,
+    PER_IMAGE,
+    class_tables,
+    confusion_svg,
+    confusion_table,
+    read_rows,
+    reliability_svg,
+    rows_table,
+    summarise_classes,
+)
 from .metrics.summary import ImageRow, per_image_table, summarise
 from .names import safe_name
 from .report.html import ReportImage, ReportTable, metrics_table
@@ -48,6 +60,7 @@ class Figures:
         report_tables: tables of everything for the report, from the content of ``metrics.json``.
         picture: entry in the report, from a row and the folder with the results of its fold.
         note: what the headings leave open.
+        done: what the network did to an image, for the head of the report.
     """
 
     columns: Mapping[str, str]
@@ -61,6 +74,7 @@ class Figures:
     report_tables: Callable[[Mapping[str, Any]], list[ReportTable]]
     picture: Callable[[Any, Path], ReportImage]
     note: str
+    done: str = "segmented"
 
 
 def figures_of(bundle: Path) -> Figures:
@@ -78,8 +92,8 @@ def figures_of(bundle: Path) -> Figures:
     return FIGURES[name]
 
 
-def _picture_of(results: Path, name: str) -> Path | None:
-    path = results / f"{name}_overlay.png"
+def _picture_of(results: Path, name: str, kind: str = "overlay") -> Path | None:
+    path = results / f"{name}_{kind}.png"
     return path if path.is_file() else None
 
 
@@ -228,5 +242,91 @@ CARDIAC = Figures(
     "perpendicular distance (APD) is below 5 mm; EF: ejection fraction, predicted minus true.",
 )
 
-FIGURES: Mapping[str, Figures] = {"instances": INSTANCES, "cardiac": CARDIAC}
+# Classes: a row is an image.
+
+
+class LabelledRow(NamedTuple):
+    """One image with the names of the classes, which its numbers stand for.
+
+    Attributes:
+        row: what was found.
+        class_names: in the order of the classes.
+    """
+
+    row: ClassRow
+    class_names: tuple[str, ...]
+
+
+def read_class_rows(records: Sequence[dict[str, Any]], results: Path) -> list[LabelledRow]:
+    """The images of a fold from its own table, which holds all that the figures are made of, to the last digit.
+
+    Raises:
+        InputError: a table that is not there or cannot be read.
+    """
+    names = {record["name"] for record in records}
+    rows, class_names = read_rows(results / PER_IMAGE)
+    return [LabelledRow(row, class_names) for row in rows if row.image in names]
+
+
+def _class_summary(rows: Sequence[LabelledRow], resamples: int = 0) -> dict[str, Any]:
+    return summarise_classes(*_unlabelled(rows), resamples=resamples)
+
+
+def _unlabelled(rows: Sequence[LabelledRow]) -> tuple[list[ClassRow], tuple[str, ...]]:
+    """The rows, and the names of the classes, which are the same in all folds.
+
+    Raises:
+        InputError: folds with other classes.
+    """
+    found = {row.class_names for row in rows}
+    if len(found) > 1:
+        both = " and ".join(", ".join(names) for names in sorted(found))
+        raise InputError(PER_IMAGE, f"folds with the classes {both}", "the same classes in all folds")
+    return [row.row for row in rows], next(iter(found))
+
+
+def _class_plots(rows: Sequence[LabelledRow]) -> list[Plot]:
+    summary = _class_summary(rows)
+    plots = [
+        Plot("confusion.svg", "Confusion: true against predicted class", confusion_svg(summary)),
+        Plot("reliability.svg", "Reliability: accuracy over confidence", reliability_svg(summary)),
+    ]
+    return [plot for plot in plots if plot.svg]
+
+
+def _class_picture(labelled: LabelledRow, results: Path) -> ReportImage:
+    row, names = labelled
+    found = names[row.predicted] if row.predicted >= 0 else "no class"
+    note = f"{row.slide}, {found}" + ("" if row.predicted == row.truth else f" (truth {names[row.truth]})")
+    scores = {"probability_of_the_truth": row.probabilities[row.truth] if row.predicted >= 0 else math.nan}
+    return ReportImage(row.image, _picture_of(results, row.image, "votes"), sum(row.votes), note, scores, unit="patch")
+
+
+CLASSES = Figures(
+    columns={
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "macro_f1": "mean F1",
+        "slide_accuracy": "slide accuracy",
+        "slide_balanced_accuracy": "slide balanced accuracy",
+        "calibration_error": "calibration error",
+    },
+    counts={"n_images": "images", "n_slides": "slides", "n_groups": "cases"},
+    pictures="images",
+    named=lambda name: name,
+    read=read_class_rows,
+    summarise=_class_summary,
+    tables=lambda rows: {
+        PER_IMAGE: rows_table(*_unlabelled(rows)),
+        CONFUSION: confusion_table(_class_summary(rows)),
+    },
+    plots=_class_plots,
+    report_tables=class_tables,
+    picture=_class_picture,
+    note="The class of a slide is that of the highest mean probability of its images. Balanced accuracy and mean F1 are "
+    "means over the classes that a fold tests, so that a fold with few slides says little.",
+    done="classified",
+)
+
+FIGURES: Mapping[str, Figures] = {"instances": INSTANCES, "cardiac": CARDIAC, "classes": CLASSES}
 """Kinds of figures by the name that a bundle's ``metadata.json`` gives."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .datasets.folds import check_no_shared_group, held_out, split, write_datalist
+from .datasets.class_folders import as_entries
+from .datasets.folds import check_no_shared_group, divided_by, held_out, split, write_datalist
+from .datasets.list_files import read_fold_lists
 from .datasets.merging import merge
 from .datasets.records import load_datalist
 from .errors import Problem
@@ -27,6 +29,11 @@ class Split:
             (``challenge_group=validation``). ``fold`` and ``num_folds`` are then not used.
         also_train: further data sets, as ``dataset_dir``, whose images are trained on in every fold and never validated
             on, whatever folds they bring; None or empty: no more.
+        split_by: "group", or "image": images of one patient or slide may then be on both sides, and a warning says of how
+            many that is true. Records of a data list that were divided by image stay so.
+        class_names: where the truth of an image is a class: the classes.
+        lists: folder of ``test_w32_parent_1.txt``, ... with the folds, see :func:`.datasets.list_files.read_fold_lists`;
+            with ``split_by`` "image" names of images that are not here are a problem and passed over.
 
     Attributes:
         training, validation: records.
@@ -48,17 +55,24 @@ class Split:
         modalities: Sequence[str] | str | None = None,
         also_train: str | Path | Sequence[str | Path] | None = None,
         hold_out: str | None = None,
+        split_by: str = "group",
+        class_names: Sequence[str] | None = None,
+        lists: str | Path | None = None,
     ) -> None:
         self.problems: list[Problem] = []
+        tables = modality_table, mosaic_table
         records = load_datalist(
-            dataset_dir, modality_table, mosaic_table, problems=self.problems, modalities=modalities
+            dataset_dir, *tables, problems=self.problems, modalities=modalities, class_names=class_names
         )
+        records = divided_by(records, split_by)
+        if lists:
+            records = read_fold_lists(lists, records, self.problems if split_by == "image" else None)
         if hold_out:
             self.training, self.validation = held_out(records, hold_out)
         else:
             self.training, self.validation = split(records, fold, num_folds, seed)
         if also_train:
-            more = load_datalist(also_train, problems=self.problems, modalities=modalities)
+            more = load_datalist(also_train, problems=self.problems, modalities=modalities, class_names=class_names)
             check_no_shared_group(more, self.validation, "also_train")
             self.training = merge({"dataset_dir": self.training, "also_train": more})
 
@@ -82,5 +96,5 @@ class Split:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         training = [{**record, "split": "training"} for record in self.training]
         validation = [{**record, "split": "validation"} for record in self.validation]
-        write_datalist(path, training + validation)
+        write_datalist(path, as_entries(training + validation))
         return {"training": len(training), "validation": len(validation)}

@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from common.crossval import CrossValidation, FoldFailed, make_plan  # noqa: E402
+from common.datasets.datalist import read_json  # noqa: E402
+from common.datasets.folds import SPLIT_BY  # noqa: E402
 from common.datasets.list_files import write_fold_lists  # noqa: E402
 from common.errors import InputError, Problem  # noqa: E402
 from common.out_of_fold import Gathered, folds_table, gather, write_gathered  # noqa: E402
@@ -41,7 +43,12 @@ examples:
       --dataset_dir stage1_train --output_dir cv --folds 0 2
       only these folds; the report covers all folds that are finished by then
 
-which figures a bundle is judged by stands in its configs/metadata.json: "figures": "instances" (default) or "cardiac"
+  python scripts/cross_validate.py bundles/pathology_lymphoma_classification \\
+      --dataset_dir lymphoma --output_dir cv_images --lists lymphoma/image_level_folds --split_by image
+      a published protocol that tests slides that were trained on: for comparison alone, and a warning says so
+
+which figures a bundle is judged by stands in its configs/metadata.json: "figures": "instances" (default), "cardiac" or
+"classes"
 
 what is in the output folder:
   datalist.json            the plan: every image with its fold; a training of one fold can start from it as well
@@ -50,6 +57,7 @@ what is in the output folder:
   metrics_per_image.csv    one row per image with its fold and patient
   report.html              the figures as tables and the worst images
   of the cardiac bundle also metrics_per_patient.csv and bland_altman.svg: volumes and ejection fractions
+  of a bundle for classes also confusion.csv, confusion.svg and reliability.svg
 
 exit status: 0 all is well, 1 something failed or an image could not be used (it is named), 2 wrong command line
 """
@@ -74,6 +82,12 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         type=Path,
         metavar="DIR",
         help="take the folds from train_w32_parent_1.txt, test_w32_parent_1.txt, ...",
+    )
+    parser.add_argument(
+        "--split_by",
+        choices=SPLIT_BY,
+        default="group",
+        help="group: a patient or slide is on one side (default); image: it may be on both, so the figures are too good",
     )
     parser.add_argument("--write_lists", type=Path, metavar="DIR", help="write the folds as such lists too")
     parser.add_argument("--modality_table", type=Path, help="classes.csv, where it does not lie with the images")
@@ -104,6 +118,8 @@ def cross_validate(options: argparse.Namespace, overrides: dict[str, str]) -> li
         options.modality_table,
         options.mosaic_table,
         options.modalities,
+        options.split_by,
+        _class_names(options.bundle),
     )
     chosen = plan.folds if options.folds is None else options.folds
     unknown = [str(fold) for fold in chosen if fold not in plan.folds]
@@ -129,6 +145,12 @@ def cross_validate(options: argparse.Namespace, overrides: dict[str, str]) -> li
     print_figures(gathered)
     print(f"report: {report}")
     return gathered.problems + problems
+
+
+def _class_names(bundle: Path) -> list[str] | None:
+    """The classes that a bundle tells apart; None for one whose truth is masks."""
+    config = bundle / "configs" / "train.json"
+    return read_json(config).get("class_names") if config.is_file() else None
 
 
 def print_figures(gathered: Gathered) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -10,17 +11,26 @@ import numpy as np
 from ..errors import InputError, listed
 from .datalist import read_datalist, write_datalist
 
+logger = logging.getLogger(__name__)
+
 __all__ = [
     "assign_folds",
+    "by_image",
     "check_folds",
     "check_no_shared_group",
+    "class_of",
+    "divided_by",
     "group_of",
     "held_out",
     "read_datalist",
     "split",
+    "unit_of",
+    "warn_of_leak",
     "with_folds",
     "write_datalist",
 ]
+
+SPLIT_BY = ("group", "image")
 
 
 def assign_folds(
@@ -90,7 +100,8 @@ def split(
     """Training and validation records of one fold.
 
     The records' own ``"fold"`` counts if all have one; otherwise folds are assigned by ``"group"`` and, where all have
-    it, stratified by ``"modality"``.
+    it, stratified by class or ``"modality"``. Records that are divided by image (:func:`by_image`) may have images of
+    one group on both sides; a warning then says how many.
 
     Args:
         datalist: records as :func:`..records.load_datalist` gives them.
@@ -118,6 +129,8 @@ def split(
             "fold", f"{fold}, which leaves no image for {side}", f"images in several of the folds {present}"
         )
     check_no_shared_group(training, validation)
+    _check_classes_seen(training, validation, "fold")
+    warn_of_leak([*training, *validation], [0] * len(training) + [1] * len(validation))
     return training, validation
 
 
@@ -142,6 +155,7 @@ def held_out(datalist: Sequence[dict[str, Any]], which: str) -> tuple[list[dict[
         side = "validation" if not validation else "training"
         raise InputError("hold_out", f"{which}, which leaves no image for {side}", f"{key} with one of {present}")
     check_no_shared_group(training, validation, "hold_out")
+    _check_classes_seen(training, validation, "hold_out")
     return training, validation
 
 
@@ -154,7 +168,7 @@ def with_folds(datalist: Sequence[dict[str, Any]], num_folds: int = 5, seed: int
         seed: of the assignment.
 
     Raises:
-        InputError: a fold for some of the images only, or fewer groups than folds.
+        InputError: a fold for some of the images only, fewer groups than folds, or a class with a single group.
     """
     own = [record.get("fold") for record in datalist]
     bare = [record["name"] for record, fold in zip(datalist, own, strict=True) if fold is None]
@@ -162,9 +176,10 @@ def with_folds(datalist: Sequence[dict[str, Any]], num_folds: int = 5, seed: int
         return [{**record, "fold": int(fold)} for record, fold in zip(datalist, own, strict=True) if fold is not None]
     if len(bare) < len(own):
         raise InputError("fold", f"no fold for {listed(bare)}", "a fold for each image of the data list, or for none")
-    strata = [record.get("modality") for record in datalist]
+    strata = [class_of(record) or record.get("modality") for record in datalist]
     stratify = all(kind is not None for kind in strata)
-    folds = assign_folds([group_of(record) for record in datalist], strata if stratify else None, num_folds, seed)
+    _refuse_single_units(datalist)
+    folds = assign_folds([unit_of(record) for record in datalist], strata if stratify else None, num_folds, seed)
     return [{**record, "fold": fold} for record, fold in zip(datalist, folds.tolist(), strict=True)]
 
 
@@ -175,7 +190,8 @@ def check_folds(datalist: Sequence[dict[str, Any]]) -> list[int]:
         datalist: records, each with ``"fold"``; folds count from 0 or from 1.
 
     Raises:
-        InputError: a record without fold, a single fold, a fold without images, or a group in several folds; with names.
+        InputError: a record without fold, a single fold, a fold without images, a group in several folds, or a class in
+            one fold alone; with names.
     """
     bare = [record["name"] for record in datalist if record.get("fold") is None]
     if bare:
@@ -188,14 +204,21 @@ def check_folds(datalist: Sequence[dict[str, Any]]) -> list[int]:
         raise InputError("fold", f"no image in fold {listed(empty)}", f"images in each fold up to {folds[-1]}")
     places: dict[str, set[int]] = {}
     for record in datalist:
-        places.setdefault(group_of(record), set()).add(int(record["fold"]))
+        places.setdefault(unit_of(record), set()).add(int(record["fold"]))
     torn = [
         f"{group} (in folds {' and '.join(map(str, sorted(own)))})"
         for group, own in sorted(places.items())
         if len(own) > 1
     ]
     if torn:
-        raise InputError("fold", f"images of one patient in several folds: {listed(torn)}", "each patient in one fold")
+        classes = any(class_of(record) is not None for record in datalist)
+        expected = "each patient in one fold" + (", or split_by image, which leaks" if classes else "")
+        raise InputError("fold", f"images of one patient in several folds: {listed(torn)}", expected)
+    for fold in folds:
+        sides: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        for record in datalist:
+            sides[int(record["fold"]) == fold].append(record)
+        _check_classes_seen(sides[False], sides[True], f"fold {fold}")
     return folds
 
 
@@ -203,7 +226,7 @@ def check_no_shared_group(
     training: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]], option: str = "fold"
 ) -> None:
     """Raise InputError with their names if groups (patients, slides, mosaics) are on both sides; ``option`` is at fault."""
-    shared = sorted({group_of(record) for record in training} & {group_of(record) for record in validation})
+    shared = sorted({unit_of(record) for record in training} & {unit_of(record) for record in validation})
     if shared:
         raise InputError(
             option, f"{listed(shared)} in training and validation", "each patient, slide or field on one side"
@@ -213,3 +236,77 @@ def check_no_shared_group(
 def group_of(record: Mapping[str, Any]) -> str:
     """What must not be split: the record's patient, slide or field, else the image itself."""
     return str(record.get("group") or record["name"])
+
+
+def unit_of(record: Mapping[str, Any]) -> str:
+    """What folds are made of: the group, or the image alone where records are divided :func:`by_image`."""
+    return str(record["name"]) if record.get("split_by") == "image" else group_of(record)
+
+
+def class_of(record: Mapping[str, Any]) -> str | None:
+    """The class where it is the truth of an image; None where the truth is a mask or unknown."""
+    name = record.get("class")
+    return str(name) if name and record.get("label") in (None, name) else None
+
+
+def divided_by(datalist: Sequence[dict[str, Any]], split_by: str) -> list[dict[str, Any]]:
+    """Records to be divided by ``"group"`` (as they are) or :func:`by_image`.
+
+    Raises:
+        InputError: another word.
+    """
+    if split_by not in SPLIT_BY:
+        raise InputError("split_by", repr(split_by), f"one of {', '.join(SPLIT_BY)}")
+    return by_image(datalist) if split_by == "image" else list(datalist)
+
+
+def by_image(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records that say that they may be divided within a patient or slide (``"split_by": "image"``).
+
+    For protocols that were published so: a network then knows the patient, the stain and the focus of what it is tested
+    on, and its figures say nothing of patients that it has not seen. The key goes along into data lists, and
+    :func:`warn_of_leak` speaks up wherever such records are divided.
+    """
+    return [{**record, "split_by": "image"} for record in datalist]
+
+
+def warn_of_leak(datalist: Sequence[dict[str, Any]], folds: Sequence[int]) -> int:
+    """Number of images whose patient or slide is in several folds, which is logged as a warning unless it is 0."""
+    places: dict[str, set[int]] = {}
+    for record, fold in zip(datalist, folds, strict=True):
+        places.setdefault(group_of(record), set()).add(fold)
+    leaking = sum(len(places[group_of(record)]) > 1 for record in datalist)
+    if leaking:
+        logger.warning(
+            "divided by image: %d of %d images have images of their own patient or slide on the other side, so the "
+            "figures are too good for new patients",
+            leaking,
+            len(datalist),
+        )
+    return leaking
+
+
+def _refuse_single_units(datalist: Sequence[dict[str, Any]]) -> None:
+    """A class with a single patient cannot be tested by a network that was trained on the class."""
+    units: dict[str, set[str]] = {}
+    for record in datalist:
+        name = class_of(record)
+        if name is not None:
+            units.setdefault(name, set()).add(unit_of(record))
+    for name, own in units.items():
+        if len(own) == 1:
+            raise InputError(
+                "dataset_dir",
+                f"the class {name} with one patient or slide, {next(iter(own))}",
+                "at least two of each class, to train on one and test the other (fold -1 trains on all, untested)",
+            )
+
+
+def _check_classes_seen(training: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]], option: str) -> None:
+    """Nobody can tell a class that was not trained on."""
+    unseen = sorted({class_of(record) or "" for record in validation} - {class_of(r) or "" for r in training} - {""})
+    if unseen:
+        of = listed(sorted({unit_of(record) for record in validation if class_of(record) in unseen}))
+        raise InputError(
+            option, f"the class {listed(unseen)} ({of}) in validation alone", "images of each class in the training"
+        )

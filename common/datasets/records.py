@@ -10,7 +10,8 @@ from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
 from ..images import list_images, read_image
-from . import acdc, coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
+from . import acdc, class_folders, coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
+from .folds import class_of
 from .merging import dataset_names, dataset_paths, merge
 from .modality import guess_modality
 
@@ -22,8 +23,9 @@ _LAYOUTS = (
     "Sunnybrook DICOM + contour text, or its PNG images + masks",
     "patient001/patient001_frame01.nii.gz + patient001_frame01_gt.nii.gz + Info.cfg (ACDC)",
     "images/*.nii.gz + masks/*.nii.gz with equal names",
+    "<CLASS>/<slide>_<nnn>.jpg, images.csv (path, class, slide), or <CLASS>-<slide>_<nnn>.tif",
     "a COCO JSON file",
-    'a JSON data list {"training": [{"image", "label", "patient", "fold"}]}',
+    'a JSON data list {"training": [{"image", "label" or "class", "patient", "fold"}]}',
 )
 
 
@@ -34,6 +36,7 @@ def load_datalist(
     need_labels: bool = True,
     problems: list[Problem] | None = None,
     modalities: str | Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Records of all images, in the order of their names; of several data sets one set after the other.
 
@@ -45,12 +48,15 @@ def load_datalist(
         need_labels: every image must have its truth.
         problems: images that cannot be used are noted here and left out; without it the first one raises.
         modalities: keep only these, a list or a comma-separated text; ``*`` stands for anything (``purple_on_*`` is H&E).
+        class_names: the truth of an image is one of these classes; images of others are problems.
 
     Returns:
         Per image ``name`` (its stem, unique), ``image`` (absolute path), ``label`` (what :func:`.labels.read_instances`
         reads, or None), ``group`` (what must not be split: patient, slide, field, or the image itself), ``modality``
         (by the table, else guessed from the pixels) and ``dataset`` (its folder's name); where only some objects are
-        marked also ``partial``: True (an unmarked pixel is then unknown, not background). All values go into JSON.
+        marked also ``partial``: True (an unmarked pixel is then unknown, not background). Where the truth is a class,
+        ``label`` and ``class`` are its name, ``slide`` is known too, ``group`` is the case and ``modality`` "". All
+        values go into JSON.
 
     Raises:
         InputError: an unknown layout, what the layout's own reader finds wrong, or a modality that no image has.
@@ -59,9 +65,12 @@ def load_datalist(
     tables = _table(modality_table), _table(mosaic_table)
     datasets = {}
     for path, name in zip(paths, dataset_names(paths), strict=True):
-        found = _layout_records(path, *tables, need_labels, problems)
+        found = _layout_records(path, *tables, need_labels, problems, class_names)
         if found is None:
             raise InputError(path, _contents(path), "one of: " + "; ".join(_LAYOUTS))
+        if class_names:
+            found = class_folders.with_slides(found, class_names)
+            found = class_folders.check_classes(found, path, class_names, problems) if need_labels else found
         _check(found, path, need_labels)
         datasets[name] = found
     merged = merge(datasets)
@@ -94,6 +103,9 @@ def keep_modalities(found: list[dict[str, Any]], modalities: str | Sequence[str]
 
 def _has_modality(record: dict[str, Any], problems: list[Problem] | None) -> bool:
     """Guess the modality where no table told it; false if the image cannot be read."""
+    if class_of(record) is not None:  # what is stratified by is the class
+        record.setdefault("modality", "")
+        return True
     if not record.get("modality"):
         try:
             record["modality"] = guess_modality(read_image(record["image"]).pixels)
@@ -103,23 +115,23 @@ def _has_modality(record: dict[str, Any], problems: list[Problem] | None) -> boo
     return True
 
 
-def images_only(path: str | Path) -> list[dict[str, Any]]:
+def images_only(path: str | Path, class_names: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Records for inference: an image, a folder of images, or any layout of :func:`load_datalist`.
 
     ``label`` is None where no truth is known and ``modality`` is absent where no table tells it (looking at each image
-    would read it twice).
+    would read it twice). With ``class_names`` each record has ``slide`` and ``group`` as its name or table tells.
 
     Raises:
         InputError: nothing there, no image, or two images of one name, whose results would overwrite one another.
     """
     path = dataset_paths(Path(path))[0]
-    found = _layout_records(path, None, None, need_labels=False)
+    found = _layout_records(path, None, None, need_labels=False, class_names=class_names)
     if found is None:
         inner = path / "images"
         files = list_images(inner if inner.is_dir() else path)
         found = [{"name": file.stem, "image": str(file), "label": None, "group": file.stem} for file in files]
     _check(found, path, need_labels=False)
-    return found
+    return class_folders.with_slides(found, class_names) if class_names else found
 
 
 def _layout_records(
@@ -128,6 +140,7 @@ def _layout_records(
     mosaic_table: Path | None,
     need_labels: bool,
     problems: list[Problem] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]] | None:
     if path.is_dir():
         if dsb2018.matches(path):
@@ -142,10 +155,14 @@ def _layout_records(
             return folders.records(path, need_labels, problems)
         if partial_masks.matches(path):
             return partial_masks.records(path, need_labels, problems)
+        if class_folders.matches(path, class_names):
+            return class_folders.records(path, need_labels, problems, class_names)
     if coco.matches(path):
         return coco.records(path)
     if datalist.matches(path):
-        return datalist.records(path)
+        return class_folders.from_entries(datalist.records(path))
+    if path.is_dir() and class_names and need_labels:  # to say which classes were found instead
+        return class_folders.records(path, need_labels, problems, class_names) or None
     return None
 
 
