@@ -148,12 +148,14 @@ def write_gathered(run: CrossValidation, gathered: Gathered, worst: int = 24) ->
     report, images = run.output_dir / "report.html", _images(run, gathered)
     first = next((name for image in images for name in image.metrics), "score").replace("_", " ")
     totals = {heading: gathered.metrics[name] for name, heading in figures.counts.items()}
+    by_image = any(record.get("split_by") == "image" for record in run.plan.records)
+    seen = "did not see it, but perhaps others of its patient" if by_image else "saw neither it nor its patient"
     write_report(
         report,
         f"Cross-validation: {run.bundle.absolute().name.replace('_', ' ')}",
         {
-            "subtitle": f"{len(folds)} of {len(run.plan.folds)} folds. Every image was segmented by the network that saw "
-            f"neither it nor its patient. {figures.pictures.capitalize()} with the lowest {first} first.",
+            "subtitle": f"{len(folds)} of {len(run.plan.folds)} folds. Every image was {figures.done} by the network that "
+            f"{seen}. {figures.pictures.capitalize()} with the lowest {first} first.",
             "totals": {"folds": len(folds), **totals},
             "settings": {"bundle": run.bundle.absolute().name, "seed": run.seed, **run.overrides},
         },
