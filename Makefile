@@ -4,6 +4,8 @@ PYTHON ?= python3
 # Optional dependencies to install: dev for demo and tests, medical for DICOM, NIfTI and ITK, zoo for publishing.
 EXTRAS ?= dev
 PYTEST_ARGS ?=
+# Processes that test; a file of tests stays in one of them, and each computes on one core.
+WORKERS ?= auto
 
 BIN := .venv/bin
 # Left when an installation is complete, renewed when what is to be installed changes.
@@ -39,7 +41,7 @@ lint: setup ## style and types
 
 test: lint ## style, types and all tests; PYTEST_ARGS="-m 'not slow'" leaves out the long ones
 	@echo "pytest"
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile $(PYTEST_ARGS)
 
 check: setup ## what the MONAI model zoo checks, for every bundle
 	@$(BIN)/python scripts/check_bundle.py bundles/*/
