@@ -60,6 +60,7 @@ def bundle(tmp_path: Path) -> Path:
         "export_bundle.py",
         "check_bundle.py",
         "make_demo_data.py",
+        "colour_baseline.py",
         "contact_sheet.py",
         "hide_annotations.py",
         "benchmark.py",
