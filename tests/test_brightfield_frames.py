@@ -130,7 +130,7 @@ def written(folder: Path, rng: np.random.Generator, classes: int = 1) -> dict[st
 
 def test_an_item_has_what_results_need(tmp_path: Path, rng: np.random.Generator) -> None:
     item = ReadFramesd("image", size=20)(written(tmp_path, rng))
-    assert item["image"].shape == (3, 1, 15, 20) and item["pixels"].shape == item["label"].shape == (3, 30, 40)
+    assert item["image"].shape == (3, 1, 15, 20) and item["pixels"].shape == item["truth"].shape == (3, 30, 40)
     assert (item["name"], item["group"], item["frames"]) == ("a", "w", ("1", "2", "3"))
     assert item["problems"] == [] and item["seconds_read"] > 0
 
@@ -148,7 +148,7 @@ def test_a_class_too_many_is_named(tmp_path: Path, rng: np.random.Generator) -> 
     record = written(tmp_path, rng, classes=3)
     with pytest.raises(InputError, match="class 3.*num_classes"):
         ReadFramesd("image", size=20)(record)
-    assert ReadFramesd("image", size=20, num_classes=4)(record)["label"].max() == 3
+    assert ReadFramesd("image", size=20, num_classes=4)(record)["truth"].max() == 3
 
 
 def test_a_training_image_without_mask_is_named(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -169,7 +169,11 @@ def test_time_and_depth_at_once_are_refused(tmp_path: Path) -> None:
 
 
 def test_time_in_the_names_makes_a_movie_in_the_order_of_time(tmp_path: Path) -> None:
-    names = [f"wellA_t{number}.png" for number in range(10)] + ["wellB_t000_phase.png", "wellB_t001_phase.png", "note.png"]
+    names = [f"wellA_t{number}.png" for number in range(10)] + [
+        "wellB_t000_phase.png",
+        "wellB_t001_phase.png",
+        "note.png",
+    ]
     movie(tmp_path, [*names, "wellA_t10.png"], np.concatenate([GREY, GREY]))
     records = {record["name"]: record for record in sequence_records(tmp_path)}
     assert sorted(records) == ["note", "wellA", "wellB_phase"]

@@ -142,6 +142,8 @@ def draw_inside(
 
 def add_rim(state: RandomState, pixels: np.ndarray, mask: np.ndarray, bright_ground: bool) -> np.ndarray:
     """Lines and halos along the outline, as phase contrast and refraction draw them."""
+    if not mask.any():
+        return pixels
     size = len(mask)
     inner = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     outer = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)

@@ -24,7 +24,7 @@ class ReadFramesd(MapTransform):
     The item keeps what the record has and gets ``<key>``, (frames, channels, rows', columns') float32 at the network's size,
     or (1, channels, depth', rows', columns') of a volume; from :class:`.reading.Frames` ``pixels``, ``frames`` (names),
     ``numbers``, ``pixel_size_um``, ``seconds_per_frame``, ``notes``, ``frame_notes`` and ``problems``; ``source``,
-    ``seconds_read``; and where the record has truth ``label``, (frames, rows, columns) uint8 classes on the source's pixels.
+    ``seconds_read``; and where the record has a label ``truth``, (frames, rows, columns) uint8 on the source's pixels.
 
     Args:
         keys: one key: a path, or the paths of a movie's frames.
@@ -63,15 +63,15 @@ class ReadFramesd(MapTransform):
             frame_notes=found.frame_notes,
             problems=list(found.problems),
         )
-        if item.get("label") is None:
-            item.pop("label", None)
-        else:
-            item["label"] = self._label(item, found)
+        if item.get("label") is not None:
+            item["truth"] = self._truth(item, found)
+        # Not under ``label``: MONAI's engines take what is there for a tensor of the network's size.
+        item.pop("label", None)
         item[key] = network_image(found.pixels, self.size, self.spatial_dims)
         item["seconds_read"] = time.perf_counter() - began
         return item
 
-    def _label(self, record: Mapping[str, Any], found: Frames) -> np.ndarray:
+    def _truth(self, record: Mapping[str, Any], found: Frames) -> np.ndarray:
         label = read_label(record, found)
         if label.max(initial=0) >= self.num_classes:
             raise InputError(
@@ -91,9 +91,9 @@ class ReadSamplesd(ReadFramesd):
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:  # type: ignore[override]
         item: dict[Any, Any] = super().__call__(data)
         key = str(self.keys[0])
-        if "label" not in item:
+        if "truth" not in item:
             raise InputError(_first_path(item["source"]), "no label", "a mask for each image of a training")
-        labels = network_label(item["label"], self.size, self.spatial_dims)
+        labels = network_label(item["truth"], self.size, self.spatial_dims)
         return [{key: image, "label": label} for image, label in zip(item[key], labels, strict=True)]
 
 
