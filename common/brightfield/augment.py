@@ -186,7 +186,7 @@ def _other_look(state: RandomState, pixels: np.ndarray, mask: np.ndarray) -> np.
         pixels = pixels + state.uniform(0.3, 1.0) * light
     if state.rand() < 0.35:
         pixels = add_rim(state, pixels, mask, bright)
-    if state.rand() < 0.4:
+    if state.rand() < 0.5:
         pixels = add_debris(state, pixels, mask)
     return np.asarray(pixels, np.float32)
 

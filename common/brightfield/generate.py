@@ -16,6 +16,9 @@ from numpy.random import RandomState
 
 from .outlines import draw_outline, white_noise
 
+CLOUD_SHARE = 0.4
+"""How many of the frames with debris have a cloud of it beside the aggregate."""
+
 
 class Scene(NamedTuple):
     """A generated frame.
@@ -175,6 +178,8 @@ def add_debris(state: RandomState, pixels: np.ndarray, mask: np.ndarray) -> np.n
     size = len(mask)
     pixels = np.ascontiguousarray(pixels, np.float32)
     outer = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    if state.rand() < CLOUD_SHARE and mask.any():
+        pixels = add_cloud(state, pixels, mask, outer)
     centres = _debris_places(state, mask, outer)
     most = 0.12 * np.sqrt(mask.sum() + 1.0)
     radius = state.uniform(0.004, 0.014) * size
@@ -191,6 +196,37 @@ def add_debris(state: RandomState, pixels: np.ndarray, mask: np.ndarray) -> np.n
             shade = state.uniform(-0.7, 0.3)
             _cell(pixels, row, column, own, shade, shade)
     return pixels
+
+
+def add_cloud(state: RandomState, pixels: np.ndarray, mask: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """A dense cloud of shed cells on one side of the aggregate, touching it, over a haze of those out of focus.
+
+    Args:
+        state: of everything random.
+        pixels: (rows, columns) float32, left as it is.
+        mask: (rows, columns) uint8.
+        outer: distance of each pixel to the aggregate, in px.
+    """
+    size = len(mask)
+    inside = np.argwhere(mask > 0)
+    middle, reach = inside.mean(axis=0), np.sqrt(len(inside) / np.pi)
+    angle, far = state.uniform(0, 2 * np.pi), reach * state.uniform(0.9, 1.4)
+    centre = middle + far * np.array([np.sin(angle), np.cos(angle)])
+    spread = reach * state.uniform(0.25, 0.6)
+    places = centre + state.standard_normal((state.randint(60, 260), 2)) * spread
+    places = places[((places >= 0) & (places < size)).all(axis=1)]
+    places = places[outer[places[:, 0].astype(int), places[:, 1].astype(int)] > 1.0]
+    cells = np.zeros_like(pixels)
+    radius = size * state.uniform(0.004, 0.011)
+    ring, core = state.uniform(-0.3, 0.25), state.uniform(-0.3, 0.5)
+    for row, column in places:
+        bright = state.uniform(0.2, 1.2)
+        _cell(cells, row, column, max(0.8, radius * state.uniform(0.6, 1.4)), ring * bright, core * bright)
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    haze = bump(np.hypot(rows - centre[0], columns - centre[1]), spread * 1.6) * state.uniform(-0.12, 0.2)
+    haze = haze * (1 + 0.5 * noise(state, size, max(1.0, 1.5 * radius)))
+    # The aggregate lies before its cloud, or its edge would be lost.
+    return np.asarray(pixels + (cells + haze) * (outer > 0.5), np.float32)
 
 
 def _debris_places(state: RandomState, mask: np.ndarray, outer: np.ndarray) -> np.ndarray:

@@ -159,7 +159,8 @@ def _read_files(files: Sequence[Path], problems: list[Problem] | None) -> tuple[
 
 
 def _size_text(shape: Sequence[int]) -> str:
-    return f"{shape[0]} of {shape[1]} x {shape[2]} pixels"
+    plural = "s" if shape[0] != 1 else ""
+    return f"{shape[0]} frame{plural} of {shape[1]} x {shape[2]} pixels"
 
 
 def _with_channels(stored: np.ndarray, channels: int, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
