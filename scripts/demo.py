@@ -37,13 +37,15 @@ SCORES = {
     "panoptic_quality": "PQ",
     "mean_dice": "Dice",
     "epicardium_mean_dice": "Dice of epicardium",
+    "mean_iou": "IoU",
+    "mean_pixel_accuracy": "pixel accuracy",
     "bias_ejection_fraction_percent": "bias of EF in %",
 }
 FUNCTION = {"edv_ml": "EDV in ml", "esv_ml": "ESV in ml", "ejection_fraction_percent": "EF in %"}
 
 
 def demo_data(folder: Path, *options: str) -> None:
-    """Images of ``scripts/make_demo_data.py``: nuclei in the Data Science Bowl's layout, or the heart."""
+    """Images of ``scripts/make_demo_data.py``: nuclei in the Data Science Bowl's layout, the heart, aggregates."""
     script = REPOSITORY / "scripts" / "make_demo_data.py"
     subprocess.run([sys.executable, str(script), str(folder), *options], check=True, stdout=subprocess.DEVNULL)
 
@@ -123,6 +125,28 @@ def heart_scores(data: Path, output: Path) -> list[str]:
     return [found, *scores(summary), f"metrics:      {output / 'metrics.json'}"]
 
 
+def movie_results(data: Path, output: Path) -> list[str]:
+    """How well the outlines of a generated movie agree, and what its first and last frame measure."""
+    truth, found = (tifffile.imread(folder / "growing_label.tif") > 0 for folder in (data / "movie_truth", output))
+    each = [np.count_nonzero(t & f) / max(np.count_nonzero(t | f), 1) for t, f in zip(truth, found, strict=True)]
+    with (output / "measurements.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    ends = " to ".join(f"{float(row['elongation']):.2f}" for row in (rows[0], rows[-1]))
+    return [
+        f"one object in each of {len(rows)} frames of a generated movie",
+        f"IoU                {np.mean(each):.3f} on average, {min(each):.3f} in the worst frame",
+        f"elongation         {ends}",
+        f"measurements: {output / 'measurements.csv'}",
+    ]
+
+
+def frame_scores(data: Path, output: Path) -> list[str]:
+    """The evaluation of generated frames."""
+    summary = read_json(output / "summary.json")
+    found = f"evaluation of {summary['frames']} generated frames of three sizes"
+    return [found, *scores(summary), f"metrics:      {output / 'metrics.json'}"]
+
+
 def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
@@ -171,6 +195,13 @@ DEMOS = {
         (
             Run("study", "results", heart_results),
             Run("drawn", "evaluation", heart_scores, ("train.json", "evaluate.json")),
+        ),
+    ),
+    "brightfield_gastruloid_segmentation": Demo(
+        lambda folder: demo_data(folder, "--gastruloid"),
+        (
+            Run("movie", "results", movie_results),
+            Run("frames", "evaluation", frame_scores, ("train.json", "evaluate.json")),
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""Write a small data set with known truth: nuclei in the layout of the 2018 Data Science Bowl, or the heart in cine MR."""
+"""Write a small data set with known truth: nuclei in the layout of the 2018 Data Science Bowl, the heart, aggregates."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+import tifffile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.brightfield.movies import draw_movie  # noqa: E402
 from common.cine.phantom import Phantom, phantom_cine  # noqa: E402
 from common.cine.phantom_files import write_phantom_pictures, write_phantom_study  # noqa: E402
 from common.errors import InputError  # noqa: E402
@@ -28,6 +31,8 @@ examples:
   python scripts/make_demo_data.py heart --cine
       a generated cine MR study as DICOM in heart/study with its truth in heart/truth, and three patients as pictures
       with masks, in the layout of the Sunnybrook data, in heart/drawn
+  python scripts/make_demo_data.py aggregates --gastruloid
+      a generated movie of an aggregate with its outlines, and frames of others with masks in aggregates/frames
 """
 
 
@@ -135,6 +140,43 @@ def write_cine_data(out_dir: Path, seed: int = 0, copies: int = 1) -> list[Path]
     return [*files.values(), *drawn]
 
 
+def write_gastruloid_data(out_dir: Path, seed: int = 0, copies: int = 1) -> list[Path]:
+    """Write a generated movie of an aggregate, and single frames of others with their masks, each a group of its own.
+
+    ``movie/growing.tif`` is a stack of 24 frames of 2 um per pixel, ``movie_truth/growing_label.tif`` its outlines;
+    ``frames/images``, ``frames/masks`` and ``frames/images.csv`` (image, group) are to evaluate or train on.
+
+    Args:
+        out_dir: new or empty folder.
+        seed: of everything random.
+        copies: how many times six frames there are.
+
+    Returns:
+        The image files.
+
+    Raises:
+        FileExistsError: the folder holds something already.
+    """
+    _must_be_empty(out_dir)
+    for name in ("movie", "movie_truth", "frames/images", "frames/masks"):
+        (out_dir / name).mkdir(parents=True)
+    movie = draw_movie(24, 160, seed)
+    files = [out_dir / "movie" / "growing.tif"]
+    resolution = {"resolution": (1e4 / 2.0, 1e4 / 2.0), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(files[0], movie.pixels, photometric="minisblack", **resolution)
+    tifffile.imwrite(out_dir / "movie_truth" / "growing_label.tif", movie.truth, photometric="minisblack")
+    rows = []
+    for number in range(6 * copies):
+        made = draw_movie(1, (160, 256, 400)[number % 3], seed + 1 + number, bits=(8, 16)[number % 2])
+        files.append(out_dir / "frames" / "images" / f"aggregate{number + 1}.png")
+        cv2.imwrite(str(files[-1]), made.pixels[0])
+        cv2.imwrite(str(out_dir / "frames" / "masks" / files[-1].name), made.truth[0] * 255)
+        rows.append((files[-1].name, files[-1].stem))
+    with (out_dir / "frames" / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "group"), *rows])
+    return files
+
+
 def _write_truth(folder: Path, study: Phantom, files: dict[tuple[int, int], Path]) -> None:
     for place, path in files.items():
         write_label_tiff(folder / f"{path.stem}_label.tif", study.truth[place], 1000 * study.spacing_mm[0])
@@ -163,10 +205,14 @@ def main() -> int:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="new or empty folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images (default 0)")
     parser.add_argument(
-        "--copies", type=int, default=1, help="images of each of the seven kinds, or sets of three patients (default 1)"
+        "--copies",
+        type=int,
+        default=1,
+        help="images of each of the seven kinds, sets of three patients or of six frames (default 1)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--cine", action="store_true", help="the heart in cine MR instead of nuclei")
+    kind.add_argument("--gastruloid", action="store_true", help="aggregates in brightfield instead of nuclei")
     kind.add_argument(
         "--labelled-only", action="store_true", help="only images with truth, as training and evaluation need them"
     )
@@ -174,6 +220,8 @@ def main() -> int:
     try:
         if options.cine:
             files = write_cine_data(options.out_dir, options.seed, options.copies)
+        elif options.gastruloid:
+            files = write_gastruloid_data(options.out_dir, options.seed, options.copies)
         else:
             files = write_demo_data(options.out_dir, options.seed, options.copies, options.labelled_only)
     except (FileExistsError, InputError) as error:

@@ -22,9 +22,9 @@ CHECK = {"_target_": "scripts.common.overrides.check_overrides"}
 # Arguments that change how fast an image is done, never what comes out.
 SPEED = {"batch_size", "workers", "num_workers", "ahead"}
 # What makes the masks that Dice and IoU are computed from.
-MASKS = {"Foregroundd", "LvRegionsd"}
+MASKS = {"Foregroundd", "LvRegionsd", "ClassMasksd"}
 # Handlers that write or print: with several processes, only the first may.
-SPEAKING = ("StatsHandler", "ProgressHandler", "WeightsSaver", "CheckpointSaver")
+SPEAKING = ("StatsHandler", "ProgressHandler", "WeightsSaver", "CheckpointSaver", "LossCurve")
 
 pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 

@@ -79,3 +79,17 @@ def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text("file,subject\na.png,P1\n")
     with pytest.raises(InputError, match="found the columns file, subject; expected the columns image, patient"):
         patient_groups(tmp_path, ["a"])
+
+
+def test_a_table_of_images_tells_groups_where_there_is_no_table_of_patients(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("image,group,drawn_by\na.png,movie1,me\nb.png,movie2,me\n")
+    assert patient_groups(tmp_path, ["a", "b"]) == {"a": "movie1", "b": "movie2"}
+    with pytest.raises(InputError, match=r"images\.csv: found no group for c"):
+        patient_groups(tmp_path, ["a", "b", "c"])
+    (tmp_path / "patients.csv").write_text("image,patient\na,P1\nb,P1\n")
+    assert set(patient_groups(tmp_path, ["a", "b"]).values()) == {"P1"}
+
+
+def test_a_table_of_images_without_groups_is_none(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("path,class,slide\na.png,CLL,s1\n")
+    assert patient_groups(tmp_path, ["a"]) == {"a": "a"}

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ..errors import InputError, Problem, leave_out, listed
 from ..images import IMAGE_SUFFIXES
-from .tables import read_table
+from .tables import read_header, read_table
 
 TABLE = "patients.csv"
+# What a data set may have instead: any group that must not be split, such as an aggregate or a movie.
+GROUPS, _GROUP_COLUMNS = "images.csv", ("image", "group")
 # Project, tissue source site and participant: the first three fields of a TCGA barcode are the patient
 # (https://docs.gdc.cancer.gov/Encyclopedia/pages/TCGA_Barcode).
 _BARCODE = re.compile(r"(?<![A-Z0-9])(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?![A-Z0-9])", re.IGNORECASE)
-_COLUMNS = ("image", "patient")
 
 
 def barcode_patient(name: str) -> str | None:
@@ -33,7 +34,7 @@ def patient_groups(
     """What must stay on one side of a split, per image: its patient, or where nobody tells it the image itself.
 
     The table ``patients.csv`` (image, patient) in the folder decides, else the one beside the folder if it names any of
-    the images, else a TCGA barcode in the name.
+    the images, else ``images.csv`` (image, group) in the folder, else a TCGA barcode in the name.
 
     Args:
         folder: of the data set.
@@ -68,28 +69,32 @@ def _table(folder: Path, names: Sequence[str]) -> tuple[Path, dict[str, str]] | 
             # Beside the folder there may be another data set's table.
             if path.parent == folder or patients:
                 return path, patients
+    path = folder / GROUPS
+    if path.is_file() and set(_GROUP_COLUMNS) <= set(read_header(path)):
+        return path, read_patients(path, names, _GROUP_COLUMNS[1])
     return None
 
 
-def read_patients(path: Path, names: Sequence[str]) -> dict[str, str]:
+def read_patients(path: Path, names: Sequence[str], column: str = "patient") -> dict[str, str]:
     """Patient of each of the images that the table names with one; rows of other images are passed over.
 
     Args:
         path: CSV with the columns ``image`` (file name with or without ending, folders before it do not matter) and
             ``patient``.
         names: names of the images without their ending.
+        column: what the column of the patient is called.
 
     Raises:
         InputError: no such table, or two patients for one image.
     """
     wanted = set(names)
     found: dict[str, str] = {}
-    for row in read_table(path, _COLUMNS):
-        name, patient = _name(row["image"], wanted), row["patient"]
+    for row in read_table(path, ("image", column)):
+        name, patient = _name(row["image"], wanted), row[column]
         if not patient or name not in wanted:
             continue
         if found.setdefault(name, patient) != patient:
-            raise InputError(path, f"two patients, {found[name]} and {patient}, for {name}", "one patient per image")
+            raise InputError(path, f"two {column}s, {found[name]} and {patient}, for {name}", f"one {column} per image")
     return found
 
 
@@ -102,8 +107,9 @@ def _name(cell: str, wanted: set[str]) -> str:
 
 
 def _refuse(path: Path, names: list[str], problems: list[Problem] | None) -> None:
-    expected = "one row (image, patient) per image"
+    kind = "group" if path.name == GROUPS else "patient"
+    expected = f"one row (image, {kind}) per image"
     if problems is None:
-        raise InputError(path, f"no patient for {listed(names, 3)}", expected)
+        raise InputError(path, f"no {kind} for {listed(names, 3)}", expected)
     for name in names:
-        leave_out(name, InputError(path, f"no patient for {name}", expected), problems)
+        leave_out(name, InputError(path, f"no {kind} for {name}", expected), problems)

@@ -32,3 +32,15 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if missing:
         raise InputError(path, f"the columns {', '.join(names)}", "the columns " + ", ".join(columns))
     return [{(key or "").strip(): (value or "").strip() for key, value in row.items() if key} for row in reader]
+
+
+def read_header(path: Path) -> list[str]:
+    """Names of the columns of a CSV file, without looking at its rows; none where it is no text.
+
+    Raises:
+        OSError: no such file.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        line = file.readline()
+    delimiter = ";" if line.count(";") > line.count(",") else ","
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]

@@ -1,0 +1,133 @@
+"""What an evaluation leaves behind: scores of every frame, their means with intervals, over all and by group."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cine.tables import write_table
+from ..metrics.bootstrap import bootstrap_intervals
+from ..outputs.files import write_text
+from ..report.html import ReportTable
+
+PER_FRAME = "metrics_per_image.csv"
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """Scores of one frame.
+
+    Attributes:
+        image: the sequence.
+        frame: number of the frame, from 1 on.
+        group: what it shares with frames that are not independent of it: aggregate, well, movie.
+        scores: by name, nan where there is none; see :func:`..metrics.frames.score_frames`.
+    """
+
+    image: str
+    frame: int
+    group: str
+    scores: Mapping[str, float]
+
+
+def summarise(
+    rows: Sequence[FrameScore], confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Content of ``metrics.json``: the mean of every score over frames, ``mean_<name>``, with its interval.
+
+    Intervals are percentile bootstraps over groups; with one group the bounds are None. Scores that are nan are left
+    out of their mean, which is None where all are.
+
+    Args:
+        rows: one per frame, one at least.
+        confidence, resamples, seed: of the intervals.
+
+    Returns:
+        ``{"n_frames", "n_images", "n_groups", "metrics": {name: {"estimate", "low", "high"}}, "by_group": {group:
+        {"n_frames", "metrics": {name: mean}}}, "interval": settings}``.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row.scores))
+    settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    groups: dict[str, list[FrameScore]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+
+    def means(sums: list[np.ndarray]) -> dict[str, float]:
+        totals = np.sum(sums, axis=0)
+        return {
+            f"mean_{name}": float(total / count) if count else math.nan
+            for name, total, count in zip(names, *totals, strict=True)
+        }
+
+    # Groups are drawn whole, so each enters the bootstrap as its sums and counts.
+    sums = {group: _sums(own, names) for group, own in groups.items()}
+    intervals = bootstrap_intervals(list(sums.values()), None, means, **settings)
+    return {
+        "n_frames": len(rows),
+        "n_images": len({row.image for row in rows}),
+        "n_groups": len(groups),
+        "metrics": {name: {k: _json(v) for k, v in found._asdict().items()} for name, found in intervals.items()},
+        "by_group": {
+            group: {
+                "n_frames": len(groups[group]),
+                "metrics": {name: _json(value) for name, value in means([own]).items()},
+            }
+            for group, own in sorted(sums.items())
+        },
+        "interval": {"method": "percentile bootstrap over groups", **settings},
+    }
+
+
+def _sums(rows: Sequence[FrameScore], names: Sequence[str]) -> np.ndarray:
+    """(2, scores): sum of each score and how many are known."""
+    values = np.array([[row.scores.get(name, math.nan) for name in names] for row in rows], np.float64)
+    known = np.isfinite(values)
+    return np.stack([np.where(known, values, 0).sum(axis=0), known.sum(axis=0)])
+
+
+def _json(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def write_scores(folder: Path, rows: Sequence[FrameScore]) -> dict[str, Any]:
+    """Writes ``metrics.json`` and ``metrics_per_image.csv``, each whole or not at all; returns what the first holds.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    metrics = summarise(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row.scores))
+    columns = ["image", "frame", "group", *names]
+    table = [
+        {"image": row.image, "frame": row.frame, "group": row.group, **dict.fromkeys(names), **row.scores}
+        for row in rows
+    ]
+    write_table(folder / PER_FRAME, columns, table)
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    return metrics
+
+
+def score_table(metrics: Mapping[str, Any]) -> ReportTable:
+    """The means with their intervals, and those of each group where there are several."""
+    names = list(metrics["metrics"])
+    cells = [(found["estimate"], found["low"], found["high"]) for found in metrics["metrics"].values()]
+    rows: list[list[Any]] = [["all", metrics["n_frames"], *(None if cell[0] is None else cell for cell in cells)]]
+    if len(metrics["by_group"]) > 1:
+        rows += [
+            [group, part["n_frames"], *(part["metrics"].get(name) for name in names)]
+            for group, part in metrics["by_group"].items()
+        ]
+    labels = [name.removeprefix("mean_").replace("_", " ") for name in names]
+    groups = metrics["n_groups"]
+    note = (
+        f"Means over frames; {groups} group{'s' * (groups != 1)}. Small numbers: 95 % interval, bootstrap over groups."
+        if groups > 1
+        else "Means over frames of one group, which say nothing of how other groups would do."
+    )
+    return ReportTable("Agreement with the truth", ["group", "frames", *labels], rows, note)
