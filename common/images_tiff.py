@@ -57,10 +57,10 @@ def read_tiff(path: Path, expand_palette: bool = True) -> tuple[np.ndarray, floa
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
-            _check_xml(page.description, path)
+            check_xml(page.description, path)
             series = _only_series(tiff, path)
-            _check_complete(series.levels[0].pages, path)
-            return _decode(series, path, expand_palette), _pixel_size(tiff, page)
+            check_complete(series.levels[0].pages, path)
+            return _decode(series, path, expand_palette), pixel_size(tiff, page)
     except InputError:
         raise
     except (tifffile.TiffFileError, ValueError, TypeError, KeyError, IndexError, struct.error, OSError) as error:
@@ -71,7 +71,7 @@ def tiff_shape(path: Path) -> tuple[int, int]:
     """(rows, columns) of the image that :func:`read_tiff` reads, from the header alone; the same errors."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            _check_xml(tiff.pages.first.description, path)
+            check_xml(tiff.pages.first.description, path)
             _only_series(tiff, path)
             return int(tiff.pages.first.imagelength), int(tiff.pages.first.imagewidth)
     except InputError:
@@ -80,7 +80,7 @@ def tiff_shape(path: Path) -> tuple[int, int]:
         raise InputError(path, f"a TIFF file that cannot be read ({error})", _EXPECTED) from error
 
 
-def _check_xml(description: str, path: Path) -> None:
+def check_xml(description: str, path: Path) -> None:
     """Refuse XML entities before tifffile, whose parser expands them, sees the OME header."""
     if "<!" in description or description.lstrip().startswith("<?xml"):
         try:
@@ -104,7 +104,7 @@ def _only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
     return series
 
 
-def _check_complete(pages: Iterable[Any], path: Path) -> None:
+def check_complete(pages: Iterable[Any], path: Path) -> None:
     """Refuse a file that ends before its strips or tiles do: decoders may return zeros for the rest."""
     size = path.stat().st_size
     for page in pages:
@@ -126,7 +126,7 @@ def _decode(series: tifffile.TiffPageSeries, path: Path, expand_palette: bool) -
     pixels = pixels.reshape([pixels.shape[index] for index in keep])
     if pixels.ndim == 3 and axes[keep[0]] in "SC":
         pixels = np.moveaxis(pixels, 0, -1)
-    return _photometric(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), page, path, expand_palette)
+    return photometric(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), page, path, expand_palette)
 
 
 def _decode_libtiff(path: Path, page: tifffile.TiffPage, expand_palette: bool) -> np.ndarray:
@@ -145,10 +145,10 @@ def _decode_libtiff(path: Path, page: tifffile.TiffPage, expand_palette: bool) -
     if pixels is None:
         raise InputError(path, f"TIFF compression {page.compression!s} that cannot be decoded", _EXPECTED)
     pixels = pixels[..., [2, 1, 0]] if pixels.ndim == 3 else pixels
-    return _photometric(pixels, page, path, expand_palette)
+    return photometric(pixels, page, path, expand_palette)
 
 
-def _photometric(pixels: np.ndarray, page: tifffile.TiffPage, path: Path, expand_palette: bool) -> np.ndarray:
+def photometric(pixels: np.ndarray, page: tifffile.TiffPage, path: Path, expand_palette: bool) -> np.ndarray:
     """Samples to intensities: 1 bit, palette, white-is-zero, CMYK."""
     name = tifffile.PHOTOMETRIC(page.photometric).name if page.photometric is not None else ""
     if page.bitspersample == 1:
@@ -178,7 +178,7 @@ def plausible_size(size: float | None) -> float | None:
     return size if size is not None and _PLAUSIBLE_UM[0] <= size <= _PLAUSIBLE_UM[1] else None
 
 
-def _pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+def pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
     """Width of a pixel in um: the first plausible of OME-XML, ImageJ's unit, Aperio's MPP or magnification, tags."""
     sizes = (
         _ome_pixel_size(page.description) if tiff.is_ome else None,

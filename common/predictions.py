@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-# The writer of tables is that of cine stacks; it knows nothing of them.
-from .cine.tables import write_table
 from .metrics.classification import ClassRow
+
+# The writer of tables is that of cine stacks; it knows nothing of them.
+from .outputs.tables import write_table
 from .patch_votes import PatchVotes, lead
 
 NO_TISSUE = "no tissue"

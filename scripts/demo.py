@@ -50,21 +50,23 @@ def demo_data(folder: Path, *options: str) -> None:
     subprocess.run([sys.executable, str(script), str(folder), *options], check=True, stdout=subprocess.DEVNULL)
 
 
+def rgb_tags(um: float) -> dict[str, Any]:
+    """TIFF tags of a colour image whose pixels are so wide."""
+    return {"photometric": "rgb", "resolution": (1e4 / um, 1e4 / um), "resolutionunit": "CENTIMETER"}
+
+
 def tissue_data(folder: Path) -> None:
     """Generated sections at 0.25 um per pixel with truth, and the real one that scikit-image ships, without."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
 
-    def tags(um: float) -> dict[str, Any]:
-        return {"photometric": "rgb", "resolution": (1e4 / um, 1e4 / um), "resolutionunit": "CENTIMETER"}
-
     for number, eosin in enumerate((0.15, 0.35, 0.6)):
         made = stained_image((400, 400), 110, 24, np.random.default_rng(number), eosin)
         name = f"section_{number}.tif"
-        tifffile.imwrite(folder / "images" / name, made.pixels, **tags(0.25))
+        tifffile.imwrite(folder / "images" / name, made.pixels, **rgb_tags(0.25))
         tifffile.imwrite(folder / "masks" / name, made.instances.astype(np.uint16))
     # Its magnification is not told; its nuclei have the size that they have at 20x. Stained for a protein, not with eosin.
-    tifffile.imwrite(folder / "images" / "colon.tif", data.immunohistochemistry(), **tags(0.5))
+    tifffile.imwrite(folder / "images" / "colon.tif", data.immunohistochemistry(), **rgb_tags(0.5))
 
 
 def lymph_node_data(folder: Path) -> None:
@@ -73,8 +75,7 @@ def lymph_node_data(folder: Path) -> None:
     for slide, eosin in enumerate((0.2, 0.45)):
         for image in range(2):
             made = stained_image((312, 417), 1500, 7, np.random.default_rng([slide, image]), eosin)
-            tags = {"photometric": "rgb", "resolution": (12000, 12000), "resolutionunit": "CENTIMETER"}
-            tifffile.imwrite(folder / f"made-{slide}_{image:03d}.tif", made.pixels, **tags)
+            tifffile.imwrite(folder / f"made-{slide}_{image:03d}.tif", made.pixels, **rgb_tags(0.25 / 0.3))
 
 
 def class_results(data: Path, output: Path) -> list[str]:
@@ -128,7 +129,10 @@ def heart_scores(data: Path, output: Path) -> list[str]:
 def movie_results(data: Path, output: Path) -> list[str]:
     """How well the outlines of a generated movie agree, and what its first and last frame measure."""
     truth, found = (tifffile.imread(folder / "growing_label.tif") > 0 for folder in (data / "movie_truth", output))
-    each = [np.count_nonzero(t & f) / max(np.count_nonzero(t | f), 1) for t, f in zip(truth, found, strict=True)]
+    each = [
+        float(np.count_nonzero(t & f) / np.maximum(np.count_nonzero(t | f), 1))
+        for t, f in zip(truth, found, strict=True)
+    ]
     with (output / "measurements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     ends = " to ".join(f"{float(row['elongation']):.2f}" for row in (rows[0], rows[-1]))

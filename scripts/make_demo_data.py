@@ -8,6 +8,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -162,7 +163,7 @@ def write_gastruloid_data(out_dir: Path, seed: int = 0, copies: int = 1) -> list
         (out_dir / name).mkdir(parents=True)
     movie = draw_movie(24, 160, seed)
     files = [out_dir / "movie" / "growing.tif"]
-    resolution = {"resolution": (1e4 / 2.0, 1e4 / 2.0), "resolutionunit": "CENTIMETER"}
+    resolution: dict[str, Any] = {"resolution": (1e4 / 2.0, 1e4 / 2.0), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(files[0], movie.pixels, photometric="minisblack", **resolution)
     tifffile.imwrite(out_dir / "movie_truth" / "growing_label.tif", movie.truth, photometric="minisblack")
     rows = []

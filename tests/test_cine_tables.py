@@ -19,8 +19,8 @@ from common.cine.tables import (
     function_row,
     stack_function,
     volume_rows,
-    write_table,
 )
+from common.outputs.tables import write_table
 
 
 def areas(item: dict[str, Any], value: int) -> np.ndarray:

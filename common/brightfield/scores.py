@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cine.tables import write_table
 from ..metrics.bootstrap import bootstrap_intervals
 from ..outputs.files import write_text
+from ..outputs.tables import write_table
 from ..report.html import ReportTable
 
 PER_FRAME = "metrics_per_image.csv"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cine.tables import write_table
+from ..outputs.tables import write_table
 from .shape import MICROMETRES, SHAPE_COLUMNS, Row, frame_shapes
 
 FIRST_COLUMNS = ("image", "frame", "frame_name", "time_h", "object", "class")

@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 
 from ..errors import InputError
-from ..images_tiff import _check_complete, _check_xml, _photometric, _pixel_size
+from ..images_tiff import check_complete, check_xml, photometric, pixel_size
 
 _EXPECTED = "a TIFF of one frame or a stack of frames of one size, grey, RGB or with channels"
 _BROKEN = (tifffile.TiffFileError, ValueError, TypeError, KeyError, IndexError, struct.error, OSError)
@@ -78,7 +78,7 @@ def read_tiff_frames(path: Path, first: int = 0, count: int | None = None) -> tu
 def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
     try:
         with tifffile.TiffFile(path) as tiff:
-            _check_xml(tiff.pages.first.description, path)
+            check_xml(tiff.pages.first.description, path)
             _check_last_page(tiff, path)
             yield tiff
     except InputError:
@@ -111,7 +111,7 @@ def _all_series(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSe
             path, f"{len(tiff.series)} images of shapes {first.shape}, {tiff.series[1].shape} ...", _EXPECTED
         )
     for series in alike:
-        _check_complete(series.levels[0].pages, path)
+        check_complete(series.levels[0].pages, path)
     return alike
 
 
@@ -140,7 +140,7 @@ def _described(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries], p
     elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.bitspersample <= 8 and page.colormap is not None:
         channels = 3
     count = len(series) if len(series) > 1 else _count(one, path)
-    return TiffFrames(count, sizes["Y"], sizes["X"], channels, _pixel_size(tiff, page), _seconds(tiff, page))
+    return TiffFrames(count, sizes["Y"], sizes["X"], channels, pixel_size(tiff, page), _seconds(tiff, page))
 
 
 def _one_series(series: tifffile.TiffPageSeries, path: Path, first: int, last: int) -> np.ndarray:
@@ -151,7 +151,7 @@ def _one_series(series: tifffile.TiffPageSeries, path: Path, first: int, last: i
     moved = np.moveaxis(stored, [series.axes.index(axis) for axis in kept], range(len(kept)))
     moved = moved.reshape(moved.shape[: len(kept)] if frame_axis else (1, *moved.shape[: len(kept)]))
     moved = moved.astype(moved.dtype.newbyteorder("="), copy=False)
-    frames = [_photometric(frame, series.keyframe, path, True) for frame in moved]
+    frames = [photometric(frame, series.keyframe, path, True) for frame in moved]
     return np.stack([frame if colour == "C" else _without_alpha(frame) for frame in frames])
 
 

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import InputError, Problem
 from ..flags import as_flag
 from ..metrics.cardiac_summary import FrameRow, StackVolumes, score_stack, volumes_of, write_cardiac_metrics
+from ..outputs.tables import write_table
 from ..report.overlays import thumbnail
 from ..results_base import RunResults, as_array
 from .function import HeartFunction
@@ -38,7 +39,6 @@ from .tables import (
     function_row,
     stack_function,
     volume_rows,
-    write_table,
 )
 
 logger = logging.getLogger(__name__)

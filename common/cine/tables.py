@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import listed
-from ..outputs.files import atomic
 from .areas import frame_areas
 from .function import HeartFunction, VolumeCurve, heart_function, measure_volumes
 
@@ -125,22 +122,3 @@ def function_row(stack: str, function: HeartFunction, phase_numbers: Sequence[in
     for name in ("ed_phase", "es_phase"):
         row[name] = None if row[name] is None else phase_numbers[row[name]]
     return {**row, "stack": stack, "notes": "; ".join(function.notes)}
-
-
-def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a CSV with a header, whole or not at all; what is None or nan stays empty, floats have seven digits.
-
-    Raises:
-        InputError: the folder cannot be written.
-        KeyError: a row without one of the columns.
-    """
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_text(row[name]) for name in columns] for row in rows)
-
-
-def _text(value: object) -> str:
-    if value is None or value != value:  # nan alone differs from itself
-        return ""
-    return f"{value:.7g}" if isinstance(value, float) else str(value)
