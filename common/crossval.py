@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # What the plan and the folders decide; everything else of a config can be overridden.
 _OWN = frozenset(
     ("config_file", "bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "fold", "num_folds", "seed")
-    + ("modality_table", "mosaic_table", "modalities", "split_by", "lists")
+    + ("modality_table", "mosaic_table", "modalities", "split_by", "lists", "hold_out")
 )
 # Where a run computes is no part of what it computes.
 _FREE = ("device", "num_workers")
@@ -69,6 +69,7 @@ def make_plan(
     modalities: str | Sequence[str] | None = None,
     split_by: str = "group",
     class_names: Sequence[str] | None = None,
+    load: Callable[..., list[dict[str, Any]]] | None = None,
 ) -> Plan:
     """Divide a data set into folds by patient; the same arguments give the same plan.
 
@@ -82,15 +83,21 @@ def make_plan(
         modalities: likewise.
         split_by: "group" (patient, slide), or "image" for protocols that leak, with a warning.
         class_names: see :func:`.datasets.records.load_datalist`.
+        load: reads the records instead, from ``dataset_dir`` and a list for problems, see :class:`.figures.Figures`;
+            tables, modalities and classes are then not known.
 
     Raises:
         InputError: a data set that cannot be read, fewer patients than folds, a patient in several folds, a fold
-            without images, or another number of folds than the data set or the lists bring.
+            without images, another number of folds than the data set or the lists bring, or an option that ``load``
+            does not know.
     """
     problems: list[Problem] = []
-    records = load_datalist(
-        dataset_dir, modality_table, mosaic_table, problems=problems, modalities=modalities, class_names=class_names
-    )
+    kinds: dict[str, Any] = {"modality_table": modality_table, "mosaic_table": mosaic_table, "modalities": modalities}
+    if load is None:
+        records = load_datalist(dataset_dir, **kinds, problems=problems, class_names=class_names)
+    else:
+        _refuse_kinds(kinds)
+        records = load(dataset_dir, problems)
     records = divided_by(records, split_by)
     if lists is None:
         records = with_folds(records, 5 if num_folds is None else num_folds, seed)
@@ -243,6 +250,14 @@ class CrossValidation:
             return False
         # Copying a folder changes its files' times, so it is the weights' hash that counts.
         return (read_json(summary).get("weights") or {}).get("sha256") == file_hash(weights, 64)
+
+
+def _refuse_kinds(given: Mapping[str, Any]) -> None:
+    asked = [f"--{name}" for name, value in given.items() if value]
+    if asked:
+        raise InputError(
+            asked[0], "an option for kinds of images, which this bundle does not tell apart", "no such option"
+        )
 
 
 def _refuse_other_plan(path: Path, content: dict[str, Any]) -> None:

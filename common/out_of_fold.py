@@ -149,7 +149,8 @@ def write_gathered(run: CrossValidation, gathered: Gathered, worst: int = 24) ->
     first = next((name for image in images for name in image.metrics), "score").replace("_", " ")
     totals = {heading: gathered.metrics[name] for name, heading in figures.counts.items()}
     by_image = any(record.get("split_by") == "image" for record in run.plan.records)
-    seen = "did not see it, but perhaps others of its patient" if by_image else "saw neither it nor its patient"
+    kin = f"its {figures.group}"
+    seen = f"did not see it, but perhaps others of {kin}" if by_image else f"saw neither it nor {kin}"
     write_report(
         report,
         f"Cross-validation: {run.bundle.absolute().name.replace('_', ' ')}",
@@ -185,7 +186,7 @@ def folds_table(metrics: Mapping[str, Any], figures: Figures) -> ReportTable:
         values = [part["over_folds"].get(figure, {}).get(name) for figure in figures.columns]
         rows.append([label, *[None] * len(figures.counts), *values])
     columns = ["fold", *figures.counts.values(), *figures.columns.values()]
-    return ReportTable("Each fold", columns, rows, figures.note)
+    return ReportTable("Each fold", columns, rows, figures.note(metrics))
 
 
 def _images(run: CrossValidation, gathered: Gathered) -> list[ReportImage]:

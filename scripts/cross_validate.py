@@ -12,7 +12,9 @@ import argparse
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
@@ -22,6 +24,7 @@ from common.datasets.datalist import read_json  # noqa: E402
 from common.datasets.folds import SPLIT_BY  # noqa: E402
 from common.datasets.list_files import write_fold_lists  # noqa: E402
 from common.errors import InputError, Problem  # noqa: E402
+from common.figures import figures_of  # noqa: E402
 from common.out_of_fold import Gathered, folds_table, gather, write_gathered  # noqa: E402
 from common.processes import parse_overrides  # noqa: E402
 
@@ -47,14 +50,18 @@ examples:
       --dataset_dir lymphoma --output_dir cv_images --lists lymphoma/image_level_folds --split_by image
       a published protocol that tests slides that were trained on: for comparison alone, and a warning says so
 
-which figures a bundle is judged by stands in its configs/metadata.json: "figures": "instances" (default), "cardiac" or
-"classes"
+  python scripts/cross_validate.py bundles/brightfield_gastruloid_segmentation \\
+      --dataset_dir gastruloid --output_dir cv --num_folds 4
+      as many folds as images.csv (image, group) has groups: each aggregate is tested by a network trained on the others
+
+which figures a bundle is judged by stands in its configs/metadata.json: "figures": "instances" (default), "cardiac",
+"classes" or "frames"
 
 what is in the output folder:
   datalist.json            the plan: every image with its fold; a training of one fold can start from it as well
   fold0/                   model.pt, checkpoint.pt, train.log (follow it with tail -f), eval/ with the fold's own report
   metrics.json             all images out of fold with 95 % intervals by patient, each fold, mean and standard deviation
-  metrics_per_image.csv    one row per image with its fold and patient
+  metrics_per_image.csv    one row per image (or frame of a sequence) with its fold and patient or group
   report.html              the figures as tables and the worst images
   of the cardiac bundle also metrics_per_patient.csv and bland_altman.svg: volumes and ejection fractions
   of a bundle for classes also confusion.csv, confusion.svg and reliability.svg
@@ -120,6 +127,7 @@ def cross_validate(options: argparse.Namespace, overrides: dict[str, str]) -> li
         options.modalities,
         options.split_by,
         _class_names(options.bundle),
+        _load(options.bundle),
     )
     chosen = plan.folds if options.folds is None else options.folds
     unknown = [str(fold) for fold in chosen if fold not in plan.folds]
@@ -153,6 +161,12 @@ def _class_names(bundle: Path) -> list[str] | None:
     return read_json(config).get("class_names") if config.is_file() else None
 
 
+def _load(bundle: Path) -> Callable[..., list[dict[str, Any]]] | None:
+    """How the records of a bundle are read; None for one that reads them as most do."""
+    # A folder that is no bundle is refused later, and its data set is looked at first.
+    return figures_of(bundle).load if (bundle / "configs" / "metadata.json").is_file() else None
+
+
 def print_figures(gathered: Gathered) -> None:
     """The table of the folds, and all images together with their intervals."""
     figures = gathered.figures
@@ -162,7 +176,11 @@ def print_figures(gathered: Gathered) -> None:
     for row in rows:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
     print(table.note)
-    print("all images out of fold, with 95 % intervals by patient or group:")
+    several = gathered.metrics["n_groups"] > 1
+    intervals = (
+        "with 95 % intervals by patient or group" if several else "of one patient or group, so without intervals"
+    )
+    print(f"all images out of fold, {intervals}:")
     width = max(18, *(len(label) + 1 for label in figures.columns.values()))
     for name, label in figures.columns.items():
         value = gathered.metrics["metrics"].get(name)

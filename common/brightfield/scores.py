@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.tables import read_table
+from ..errors import InputError
 from ..metrics.bootstrap import bootstrap_intervals
 from ..outputs.files import write_text
-from ..outputs.tables import write_table
+from ..outputs.tables import table_text
 from ..report.html import ReportTable
 
 PER_FRAME = "metrics_per_image.csv"
+
+_KEYS = ("image", "frame", "group")
+_FEW = 10  # groups: a bootstrap of fewer gives intervals that are too narrow
 
 
 @dataclass(frozen=True)
@@ -102,15 +107,52 @@ def write_scores(folder: Path, rows: Sequence[FrameScore]) -> dict[str, Any]:
         InputError: the folder cannot be written.
     """
     metrics = summarise(rows)
+    write_text(folder / PER_FRAME, scores_table(rows))
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    return metrics
+
+
+def scores_table(rows: Sequence[FrameScore]) -> str:
+    """Content of ``metrics_per_image.csv``: one line per frame; scores have seven digits, nan stays empty."""
     names = list(dict.fromkeys(name for row in rows for name in row.scores))
-    columns = ["image", "frame", "group", *names]
-    table = [
+    cells = [
         {"image": row.image, "frame": row.frame, "group": row.group, **dict.fromkeys(names), **row.scores}
         for row in rows
     ]
-    write_table(folder / PER_FRAME, columns, table)
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    return metrics
+    return table_text([*_KEYS, *names], cells)
+
+
+def read_scores(path: Path) -> list[FrameScore]:
+    """The rows of a ``metrics_per_image.csv``, as :func:`scores_table` wrote them: to seven digits, nan where empty.
+
+    Raises:
+        InputError: no such table, or a cell that is no number; its line is named.
+    """
+    found = []
+    for number, cells in enumerate(read_table(path, _KEYS), start=2):
+        try:
+            scores = {name: float(text) if text else math.nan for name, text in cells.items() if name not in _KEYS}
+            found.append(FrameScore(cells["image"], int(cells["frame"]), cells["group"], scores))
+        except ValueError as error:
+            raise InputError(path, f"line {number}, which cannot be read ({error})", "numbers") from error
+    return found
+
+
+def group_note(metrics: Mapping[str, Any]) -> str:
+    """How many groups the figures rest on, and what may be concluded from so many.
+
+    Args:
+        metrics: the dictionary of ``metrics.json``.
+    """
+    groups, interval = metrics["n_groups"], f"{100 * metrics['interval']['confidence']:g} % interval"
+    if groups == 1:
+        return f"Means over frames of one group, which say nothing of how other groups would do: no {interval}."
+    if groups < _FEW:
+        return (
+            f"Means over frames of only {groups} groups: a {interval} (bootstrap over groups) reaches at most from the "
+            "lowest group to the highest, and says little of other groups."
+        )
+    return f"Means over frames of {groups} groups; {interval}s are a bootstrap over groups."
 
 
 def score_table(metrics: Mapping[str, Any]) -> ReportTable:
@@ -124,10 +166,5 @@ def score_table(metrics: Mapping[str, Any]) -> ReportTable:
             for group, part in metrics["by_group"].items()
         ]
     labels = [name.removeprefix("mean_").replace("_", " ") for name in names]
-    groups = metrics["n_groups"]
-    note = (
-        f"Means over frames; {groups} group{'s' * (groups != 1)}. Small numbers: 95 % interval, bootstrap over groups."
-        if groups > 1
-        else "Means over frames of one group, which say nothing of how other groups would do."
-    )
+    note = group_note(metrics) + (" Small numbers: the interval." if metrics["n_groups"] > 1 else "")
     return ReportTable("Agreement with the truth", ["group", "frames", *labels], rows, note)

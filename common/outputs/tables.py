@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import atomic
+from .files import write_text
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a CSV with a header, whole or not at all; what is None or nan stays empty, floats have seven digits.
+    """Writes :func:`table_text`, whole or not at all.
 
     Raises:
         InputError: the folder cannot be written.
         KeyError: a row without one of the columns.
     """
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_text(row[name]) for name in columns] for row in rows)
+    write_text(path, table_text(columns, rows))
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV with a header; what is None or nan stays empty, floats have seven digits.
+
+    Raises:
+        KeyError: a row without one of the columns.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_text(row[name]) for name in columns] for row in rows)
+    return text.getvalue()
 
 
 def _text(value: object) -> str:
