@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from .metrics.classification import ClassRow
-
-# The writer of tables is that of cine stacks; it knows nothing of them.
 from .outputs.tables import write_table
 from .patch_votes import PatchVotes, lead
 

@@ -63,27 +63,22 @@ class BestAndStop:
 
 
 class LossCurve:
-    """The loss of each epoch, and the figures of each validation, as ``loss_curve.svg``, drawn anew after each epoch.
+    """The loss of each epoch as a picture, drawn anew after each epoch.
 
     Args:
-        path: of the picture.
+        path: of the picture, an SVG.
         log: the table that :class:`..progress.ProgressHandler` writes for the training.
-        validation: likewise for the validation, or None.
-        interval: epochs from one validation to the next.
     """
 
-    def __init__(
-        self, path: str | Path, log: str | Path, validation: str | Path | None = None, interval: int = 1
-    ) -> None:
+    def __init__(self, path: str | Path, log: str | Path) -> None:
         self.path, self.log = Path(path), Path(log)
-        self.validation, self.interval = Path(validation) if validation else None, interval
 
     def attach(self, engine: Engine) -> None:
-        """Draw when an epoch ends; attach it after what writes the tables."""
+        """Draw when an epoch ends; attach it after what writes the table."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.draw)
 
     def draw(self, engine: Engine | None = None) -> None:
-        """Draw what the tables hold; nothing where that is one epoch only."""
+        """Draw what the table holds; nothing where that is one epoch only."""
         losses = _column(self.log, "loss")
         if len(losses) < 2:
             return
