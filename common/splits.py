@@ -14,7 +14,30 @@ from .datasets.records import load_datalist
 from .errors import Problem
 
 
-class Split:
+class BaseSplit:
+    """What all splits have in common.
+
+    Attributes:
+        training, validation: records.
+        problems: images that were left out because they cannot be used.
+    """
+
+    training: list[dict[str, Any]]
+    validation: list[dict[str, Any]]
+    problems: list[Problem]
+
+    @property
+    def monitored(self) -> list[dict[str, Any]]:
+        """What a training watches: the validation records, or where there are none a few training records, evenly spread."""
+        return self.validation or self.training[:: max(1, len(self.training) // 16)]
+
+    def exit(self) -> None:
+        """End the process with status 1 if an image could not be used, so that scripts notice. To be called last."""
+        if self.problems:
+            raise SystemExit(1)
+
+
+class Split(BaseSplit):
     """Training and validation records of one fold.
 
     Args:
@@ -59,7 +82,7 @@ class Split:
         class_names: Sequence[str] | None = None,
         lists: str | Path | None = None,
     ) -> None:
-        self.problems: list[Problem] = []
+        self.problems = []
         tables = modality_table, mosaic_table
         records = load_datalist(
             dataset_dir, *tables, problems=self.problems, modalities=modalities, class_names=class_names
@@ -77,19 +100,9 @@ class Split:
             self.training = merge({"dataset_dir": self.training, "also_train": more})
 
     @property
-    def monitored(self) -> list[dict[str, Any]]:
-        """What a training watches: the validation records, or where there are none a few training records, evenly spread."""
-        return self.validation or self.training[:: max(1, len(self.training) // 16)]
-
-    @property
     def evaluated(self) -> list[dict[str, Any]]:
         """What an evaluation scores: the validation records of a fold, or everything if no fold is asked for."""
         return self.validation or self.training
-
-    def exit(self) -> None:
-        """End the process with status 1 if an image could not be used, so that scripts notice. To be called last."""
-        if self.problems:
-            raise SystemExit(1)
 
     def write(self, path: str | Path) -> Mapping[str, int]:
         """Write the split beside the weights, so that it is known what they have seen."""

@@ -16,6 +16,7 @@ from ..datasets.merging import merge
 from ..datasets.records import load_datalist
 from ..errors import InputError, Problem, listed
 from ..outputs.files import write_text
+from ..splits import BaseSplit
 from .copies import Copies, find_copies
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 PARTS = ("training", "validation", "test")
 
 
-class GroupSplit:
+class GroupSplit(BaseSplit):
     """Training, validation and test records, no group in two of them.
 
     Args:
@@ -60,7 +61,7 @@ class GroupSplit:
         most: int | None = None,
         look_for_copies: bool = True,
     ) -> None:
-        self.problems: list[Problem] = []
+        self.problems = []
         records = load_records(dataset_dir, self.problems)
         self.test: list[dict[str, Any]] = []
         if hold_out:
@@ -92,19 +93,9 @@ class GroupSplit:
         return copies
 
     @property
-    def monitored(self) -> list[dict[str, Any]]:
-        """What a training watches: the validation records, or where there are none a few training records, evenly spread."""
-        return self.validation or self.training[:: max(1, len(self.training) // 16)]
-
-    @property
     def evaluated(self) -> list[dict[str, Any]]:
         """What an evaluation scores: the test records, else the validation's, else everything."""
         return self.test or self.validation or self.training
-
-    def exit(self) -> None:
-        """End the process with status 1 if an image could not be used, so that scripts notice. To be called last."""
-        if self.problems:
-            raise SystemExit(1)
 
     def write(self, path: str | Path) -> Mapping[str, int]:
         """Write the split beside the weights: which records each part has, how many groups, which are copies."""
