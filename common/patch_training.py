@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from .errors import InputError
 from .numbered import NumberedDataset, numbered_state, transformed
-from .patches import TISSUE_SHARE, mirrored_to, network_pixels, tissue_mask
+from .patches import TISSUE_SHARE, network_pixels, tissue_mask
+from .resize import mirrored_to
 from .stain import jitter_stains
 
 _ATTEMPTS = 8  # at a patch with tissue
@@ -76,7 +77,7 @@ class RandPatchd(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = self._patch(mirrored_to(item[key], self.size))
+            item[key] = self._patch(mirrored_to(item[key], (self.size, self.size)))
         return item
 
     def _patch(self, image: torch.Tensor) -> torch.Tensor:

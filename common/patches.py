@@ -1,12 +1,12 @@
-"""Square patches of stained tissue: where they lie on an image, which show tissue; small images made large enough."""
+"""Square patches of stained tissue: where they lie on an image and which show tissue."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 
 from .tissue import slide_light
+from .windows import window_starts
 
 TISSUE_SHARE = 0.1
 """Share of stained pixels from which a patch shows tissue."""
@@ -45,13 +45,8 @@ def patch_corners(rows: int, columns: int, size: int, stride: int) -> np.ndarray
     """
     if min(rows, columns, size, stride) < 1:
         raise ValueError(f"{rows} x {columns} pixels, patches of {size} every {stride}; expected numbers from 1")
-    starts = [_starts(length, size, stride) for length in (rows, columns)]
+    starts = [window_starts(length, size, size - stride) for length in (rows, columns)]
     return np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
-
-
-def _starts(length: int, size: int, stride: int) -> np.ndarray:
-    count = -(-max(length - size, 0) // stride) + 1
-    return np.rint(np.linspace(0, max(length - size, 0), count)).astype(np.int64)
 
 
 def tissue_mask(rgb: np.ndarray, light: np.ndarray | None = None) -> np.ndarray:
@@ -90,19 +85,3 @@ def tissue_shares(mask: np.ndarray, corners: np.ndarray, size: int) -> np.ndarra
     bottom, right = np.minimum(top + size, mask.shape[0]), np.minimum(left + size, mask.shape[1])
     inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     return inside / np.maximum((bottom - top) * (right - left), 1)
-
-
-def mirrored_to(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Images whose rows and columns are at least ``size``: what is missing is mirrored at the lower and right border.
-
-    Args:
-        images: (..., rows, columns).
-        size: of the shorter side, at least.
-    """
-    for axis in (-2, -1):
-        length = images.shape[axis]
-        if length < size:
-            # NumPy mirrors by any number of pixels, torch by fewer than there are.
-            index = np.pad(np.arange(length), (0, size - length), mode="reflect")
-            images = images.index_select(axis, torch.from_numpy(index).to(images.device))
-    return images

@@ -10,9 +10,9 @@ from monai.data import MetaTensor, decollate_batch
 from torch import nn
 
 from common.inferers import AutocastInferer, MagnificationInferer, SizeAdaptiveInferer, TiledInferer
-from common.inferers.windows import window_ramps, window_starts
 from common.instances import decode
 from common.targets import normalised_distance
+from common.windows import window_ramps, window_starts
 
 
 class Logit(nn.Module):

@@ -9,7 +9,8 @@ from torch import nn
 
 from common.inferers import PatchInferer
 from common.patch_votes import RULES, PatchVotes, lead
-from common.patches import mirrored_to, network_pixels, patch_corners, tissue_mask, tissue_shares
+from common.patches import network_pixels, patch_corners, tissue_mask, tissue_shares
+from common.resize import mirrored_to
 
 
 class Colours(nn.Module):
@@ -75,10 +76,11 @@ def test_lengths_at_the_scale_of_the_network_are_whole_pixels() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (5, 3), (12, 12)])
 def test_small_images_are_mirrored_up_to_a_patch(shape: tuple[int, int], rng: np.random.Generator) -> None:
     image = torch.from_numpy(rng.normal(size=(3, *shape)))
-    large = mirrored_to(image, 8)
-    assert large.shape[1:] == tuple(max(n, 8) for n in shape)
+    large = mirrored_to(image, (8, 10))
+    assert large.shape[1:] == tuple(map(max, shape, (8, 10)))
     assert torch.equal(large[:, : shape[0], : shape[1]], image)
-    expected = np.pad(image.numpy(), [(0, 0), *((0, max(8 - n, 0)) for n in shape)], mode="reflect")
+    missing = [(0, most - least) for most, least in zip(large.shape[1:], shape, strict=True)]
+    expected = np.pad(image.numpy(), [(0, 0), *missing], mode="reflect")
     np.testing.assert_array_equal(large.numpy(), expected)
 
 

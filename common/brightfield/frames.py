@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ..resize import resize
+
 LOWEST, HIGHEST = -0.5, 1.5
 """Grey values that are kept, where 0 and 1 are a frame's usual range."""
 
 _SAMPLES = 65_536
-_MODES = {2: "bilinear", 3: "trilinear"}
 
 
 def normalise(pixels: np.ndarray) -> np.ndarray:
@@ -60,18 +61,17 @@ def resample(images: torch.Tensor, shape: Sequence[int], labels: bool = False) -
         shape: what is wanted.
         labels: take the nearest element.
     """
+    if len(shape) == 2:
+        return resize(images, shape, labels)
     wanted, there = [int(length) for length in shape], list(images.shape[2:])
     if there == wanted:
         return images
     if labels:
         return functional.interpolate(images.float(), wanted, mode="nearest-exact").to(images.dtype)
-    if len(wanted) == 2:
-        shrinks = any(new < old for new, old in zip(wanted, there, strict=True))
-        return functional.interpolate(images, wanted, mode="bilinear", align_corners=False, antialias=shrinks)
     blocks = [max(1, old // new) for new, old in zip(wanted, there, strict=True)]
     if max(blocks) > 1:
         images = functional.avg_pool3d(images, blocks, ceil_mode=True, count_include_pad=False)
-    return functional.interpolate(images, wanted, mode=_MODES[len(wanted)], align_corners=False)
+    return functional.interpolate(images, wanted, mode="trilinear", align_corners=False)
 
 
 def network_image(pixels: np.ndarray, size: int, spatial_dims: int = 2) -> torch.Tensor:

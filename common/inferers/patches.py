@@ -10,7 +10,8 @@ import torch
 from monai.inferers import Inferer
 
 from ..flags import as_flag
-from ..patches import TISSUE_SHARE, mirrored_to, network_pixels, patch_corners, tissue_mask, tissue_shares
+from ..patches import TISSUE_SHARE, network_pixels, patch_corners, tissue_mask, tissue_shares
+from ..resize import mirrored_to
 from .autocast import AutocastInferer, Network
 
 
@@ -77,7 +78,7 @@ class PatchInferer(Inferer):
         image = inputs[0] if inputs.ndim == 4 and len(inputs) == 1 else inputs
         if image.ndim != 3 or len(image) != 3:
             raise ValueError(f"inputs of shape {tuple(inputs.shape)}; expected one image, (1, 3, rows, columns)")
-        image = mirrored_to(image, self.size)
+        image = mirrored_to(image, (self.size, self.size))
         corners = patch_corners(image.shape[1], image.shape[2], self.size, self.step)
         tissue = self._tissue(image, corners)
         # The number of classes is the network's affair: where there is nothing to predict it is asked once.

@@ -16,9 +16,9 @@ import torch
 from monai.inferers import Inferer
 
 from ..flags import as_flag
-from ..resize import resize
+from ..resize import mirrored_to, resize
+from ..windows import window_ramps, window_starts
 from .autocast import AutocastInferer, Network
-from .windows import window_ramps, window_starts
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -123,7 +123,7 @@ class TiledInferer(Inferer):
             windows = windows.to(self.device)
         scaled = resize(windows, [max(1, round(n * scale)) for n in size])
         rows, columns = scaled.shape[-2:]
-        padded = _mirror_pad(scaled, [-n % self.divisor for n in (rows, columns)])
+        padded = mirrored_to(scaled, [n + -n % self.divisor for n in (rows, columns)])
         began = time.perf_counter()
         with torch.no_grad():
             maps = self._augmented(padded, network)
@@ -153,14 +153,3 @@ _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
 def _box(starts: list[list[int]], window: list[int], place: tuple[int, int]) -> tuple[slice, slice]:
     row, column = starts[0][place[0]], starts[1][place[1]]
     return slice(row, row + window[0]), slice(column, column + window[1])
-
-
-def _mirror_pad(images: torch.Tensor, extra: list[int]) -> torch.Tensor:
-    """Mirror at the lower and right border; by more than the image's size too."""
-    for axis, more in ((-2, extra[0]), (-1, extra[1])):
-        while more > 0:
-            length = images.shape[axis]
-            step = min(more, max(length - 1, 1))
-            mirrored = images.flip(axis).narrow(axis, 1 if length > 1 else 0, step)
-            images, more = torch.cat([images, mirrored], axis), more - step
-    return images

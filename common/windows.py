@@ -1,4 +1,4 @@
-"""Where the windows of a tiled prediction lie and how much each counts where neighbours overlap."""
+"""Where the windows or patches of an image lie and how much each counts where neighbours overlap."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import numpy as np
 
 
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
-    """Starts of windows of equal length that cover ``length``, evenly spread, neighbours sharing at least ``overlap``."""
+    """Starts of windows of equal length that cover ``length``, evenly spread, neighbours sharing at least ``overlap``.
+
+    A negative overlap is the widest gap between neighbours.
+
+    >>> window_starts(10, 4, 1), window_starts(10, 2, -3)
+    ([0, 3, 6], [0, 4, 8])
+    """
     if length <= window:
         return [0]
     count = int(np.ceil((length - overlap) / (window - overlap)))
