@@ -5,9 +5,10 @@ Every random decision of a sample derives from (seed, number of the sample), wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, DistributedSampler
@@ -15,18 +16,20 @@ from tqdm import tqdm
 
 from .errors import InputError, Problem, leave_out
 
+Item = TypeVar("Item")
+
 
 def read_items(
     records: Sequence[dict[str, Any]],
-    transform: Callable[[dict[str, Any]], dict[str, Any]],
+    transform: Callable[[dict[str, Any]], Item],
     problems: list[Problem] | None = None,
     progress: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[Item]:
     """All records read into memory, in their order. (MONAI's ``CacheDataset`` ends the run at the first bad file.)
 
     Args:
         records: dicts with ``name``.
-        transform: without any randomness.
+        transform: makes the item of a record; without any randomness.
         problems: records that cannot be read are noted here and left out; without it the first one raises.
         progress: show a bar.
 
@@ -37,6 +40,9 @@ def read_items(
         raise InputError(
             "dataset_dir", "no training image", "images with truth, after the validation fold is taken away"
         )
+    # Before any loader process is forked: a copy of OpenCV's thread pool without its threads would wait for ever. And the
+    # network has the other cores.
+    cv2.setNumThreads(1)
     items = []
     for record in tqdm(records, desc="reading images", disable=None if progress else True, leave=False):
         try:
@@ -65,6 +71,8 @@ def transformed(transform: Callable | None, item: dict[str, Any], state: np.rand
 class NumberedDataset(Dataset):
     """Endless random samples of items in memory; sample ``n`` is always the same.
 
+    Every item is drawn equally often; another :meth:`draw` draws otherwise.
+
     Args:
         data: items, such as :func:`read_items` gives.
         transform: applied to a copy of the item's dict; its random state is set for every sample.
@@ -74,7 +82,7 @@ class NumberedDataset(Dataset):
 
     def __init__(
         self,
-        data: Sequence[dict[str, Any]],
+        data: Sequence[Any],
         transform: Callable | None = None,
         samples_per_epoch: int = 800,
         seed: int = 0,
@@ -87,7 +95,11 @@ class NumberedDataset(Dataset):
 
     def __getitem__(self, number: int) -> Any:
         state = numbered_state(self.seed, number)
-        return transformed(self.transform, dict(self.data[state.randint(len(self.data))]), state)
+        return transformed(self.transform, dict(self.draw(state)), state)
+
+    def draw(self, state: np.random.RandomState) -> Mapping[str, Any]:
+        """An item before its transform, all randomness from ``state``."""
+        return self.data[state.randint(len(self.data))]
 
 
 class NumberedSampler(DistributedSampler):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from monai.transforms import MapTransform, Randomizable
 from torch.nn import functional
 
 from .errors import InputError
-from .numbered import NumberedDataset, numbered_state, transformed
+from .numbered import NumberedDataset
 from .patches import TISSUE_SHARE, network_pixels, tissue_mask
 from .resize import mirrored_to
 from .stain import jitter_stains
@@ -32,24 +33,19 @@ class BalancedDataset(NumberedDataset):
         transform, samples_per_epoch, seed: see :class:`.numbered.NumberedDataset`.
     """
 
-    def __init__(
-        self,
-        data: Sequence[dict[str, Any]],
-        transform: Callable | None = None,
-        samples_per_epoch: int = 800,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(data, transform, samples_per_epoch, seed)
+    @cached_property
+    def _slides(self) -> list[list[list[dict[str, Any]]]]:
+        """The items of every slide of every class."""
         slides: dict[int, dict[str, list[dict[str, Any]]]] = {}
-        for item in data:
+        for item in self.data:
             slides.setdefault(int(item["label"]), {}).setdefault(str(item["slide"]), []).append(item)
-        self._slides = [list(of_class.values()) for _, of_class in sorted(slides.items())]
+        return [list(of_class.values()) for _, of_class in sorted(slides.items())]
 
-    def __getitem__(self, number: int) -> Any:
-        state = numbered_state(self.seed, number)
+    def draw(self, state: np.random.RandomState) -> dict[str, Any]:
+        """A class, one of its slides, one of its items."""
         of_class = self._slides[state.randint(len(self._slides))]
         of_slide = of_class[state.randint(len(of_class))]
-        return transformed(self.transform, dict(of_slide[state.randint(len(of_slide))]), state)
+        return of_slide[state.randint(len(of_slide))]
 
 
 class RandPatchd(Randomizable, MapTransform):

@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
-from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from .datasets.labels import read_instances
-from .errors import InputError, Problem, leave_out
+from .errors import Problem
 from .fields import field_groups, stitch, stitch_instances
 from .flags import as_flag
 from .images import read_image
 from .normalise import to_unit_range
-from .numbered import numbered_state, transformed
+from .numbered import NumberedDataset, read_items
 from .sampling import SamplingSettings, find_sites, known_mask
 from .targets import normalised_distance, typical_diameter
 from .warp import Source, WarpSettings, draw_crop, paste_mosaic
@@ -47,23 +44,9 @@ def load_fields(
     Raises:
         InputError: nothing to train on, or a file that cannot be read.
     """
-    if not records:
-        raise InputError(
-            "dataset_dir", "no training image", "images with truth, after the validation fold is taken away"
-        )
-    # Before any loader process is forked: a copy of OpenCV's thread pool without its threads would wait for ever. And the
-    # network has the other cores.
-    cv2.setNumThreads(1)
-    groups, draw = field_groups(records), as_flag(draw_sites, "sampling")
-    fields = []
-    for group in tqdm(groups, desc="reading fields", disable=None if progress else True, leave=False):
-        try:
-            fields.append(_load_field(group, sampling or SamplingSettings(), draw, mpp))
-        except InputError as error:
-            leave_out(group[0]["name"], error, problems)
-    if not fields:
-        raise InputError("dataset_dir", "no image that can be read", "images with truth")
-    return fields
+    settings, draw = sampling or SamplingSettings(), as_flag(draw_sites, "sampling")
+    fields = [{"name": tiles[0]["name"], "tiles": tiles} for tiles in field_groups(records)]
+    return read_items(fields, lambda field: _load_field(field["tiles"], settings, draw, mpp), problems, progress)
 
 
 def _load_field(tiles: Sequence[dict[str, Any]], sampling: SamplingSettings, draw: bool, mpp: float | None) -> Source:
@@ -114,7 +97,7 @@ def modality_weights(fields: Sequence[Source]) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-class CropDataset(Dataset):
+class CropDataset(NumberedDataset):
     """Endless random crops of fields; item ``n`` is always the same crop.
 
     Args:
@@ -136,26 +119,22 @@ class CropDataset(Dataset):
         samples_per_epoch: int = 800,
         seed: int = 0,
     ) -> None:
-        self.data, self.transform, self.settings = data, transform, settings or WarpSettings()
-        self.mosaic_probability, self.samples_per_epoch, self.seed = mosaic_probability, samples_per_epoch, seed
+        super().__init__(data, transform, samples_per_epoch, seed)
+        self.settings, self.mosaic_probability = settings or WarpSettings(), mosaic_probability
         self.cumulative = np.cumsum(modality_weights(data))
         self.same = {m: [i for i, f in enumerate(data) if f.modality == m] for m in {f.modality for f in data}}
 
-    def __len__(self) -> int:
-        return self.samples_per_epoch
-
-    def __getitem__(self, number: int) -> Any:
-        rng = numbered_state(self.seed, number)
-        field = self.data[min(int(np.searchsorted(self.cumulative, rng.rand())), len(self.data) - 1)]
-        crop = draw_crop(field, self.settings, rng)
-        if rng.rand() < self.mosaic_probability:
-            others = rng.choice(self.same[field.modality], 3)
-            crop = paste_mosaic([crop] + [draw_crop(self.data[i], self.settings, rng) for i in others], rng)
-        item = {
+    def draw(self, state: np.random.RandomState) -> dict[str, Any]:
+        """A crop of a field, or of four fields."""
+        field = self.data[min(int(np.searchsorted(self.cumulative, state.rand())), len(self.data) - 1)]
+        crop = draw_crop(field, self.settings, state)
+        if state.rand() < self.mosaic_probability:
+            others = state.choice(self.same[field.modality], 3)
+            crop = paste_mosaic([crop] + [draw_crop(self.data[i], self.settings, state) for i in others], state)
+        return {
             "image": crop.pixels,
             "instances": crop.instances,
             "distance": crop.distance,
             "inside": crop.inside,
             "modality": field.modality,
         }
-        return transformed(self.transform, item, rng)

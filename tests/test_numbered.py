@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import pytest
 import torch
 from monai.transforms import Compose, RandFlipd, RandShiftIntensityd
@@ -54,6 +55,16 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_kept() -> None:
     assert [problem.name for problem in problems] == ["bad"]
     with pytest.raises(InputError, match="a broken file"):
         read_items(records, read, progress=False)
+
+
+def test_opencv_has_no_threads_when_loader_processes_are_forked() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        read_items([{"name": "a"}], read, progress=False)
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
 
 
 @pytest.mark.parametrize("names", [[], ["bad"]])

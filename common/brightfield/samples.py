@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
-
 from ..datasets.folds import group_of
 from ..errors import Problem
 from ..numbered import read_items
@@ -27,11 +25,11 @@ def read_samples(
     Args:
         transform: gives the samples of a record, such as :class:`.transforms.ReadSamplesd`.
     """
-    # Before any loader process is forked: a copy of OpenCV's thread pool without its threads would wait for ever.
-    cv2.setNumThreads(1)
-    found = read_items(
-        records, lambda record: {"samples": transform(record), "group": group_of(record)}, problems, progress
-    )
+
+    def read(record: dict[str, Any]) -> dict[str, Any]:
+        return {"samples": transform(record), "group": group_of(record)}
+
+    found = read_items(records, read, problems, progress)
     counts = Counter[str]()
     for item in found:
         counts[item["group"]] += len(item["samples"])
