@@ -251,7 +251,7 @@ def test_the_page_holds_curve_animation_and_contours_of_every_stack(tmp_path: Pa
 
 
 def test_animations_that_would_swell_the_page_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.cine.report._EMBEDDED", 100)
+    monkeypatch.setattr("common.report.moving.ROOM", 100)
     run(tmp_path, stack_item())
     page = Page((tmp_path / "report.html").read_text())
     assert [source[:15] for source in page.sources] == ["data:image/jpeg"]

@@ -26,6 +26,7 @@ from common.report.html import (
     metrics_table,
     write_report,
 )
+from common.report.moving import Animations
 from common.report.overlays import ON_BRIGHT, ON_DARK, overlay, thumbnail
 from common.report.svg import histogram, ticks
 from common.targets import boundary_mask
@@ -276,3 +277,17 @@ def test_sections_hold_what_they_are_given(tmp_path: Path) -> None:
     assert page.sources[1:] == ["data:image/jpeg;base64,AA"]
     assert {"Heart <1>", "Numbers", "curve", "All <values>", "80.5", "a note"} <= set(page.texts)
     assert folded_table(ReportTable("Empty", ["phase"], [])) == ""
+
+
+def test_animations_are_embedded_while_there_is_room_and_linked_beyond(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.gif", "b #2.gif", "c.gif")]
+    for file, size in zip(files, (60, 50, 40), strict=True):
+        file.write_bytes(bytes(size))
+    animations = Animations()
+    animations.room = 100
+    pages = [Page(animations.shown(file, "cells <1>", "Movie")) for file in files]
+    assert [len(page.sources) for page in pages] == [1, 0, 1]
+    assert [page.links for page in pages] == [["a.gif"], ["b%20%232.gif"], ["c.gif"]]
+    assert pages[1].texts == ["Movie"]
+    assert animations.room == 0
+    assert animations.shown(None, "cells") == ""

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..report.html import ReportImage, ReportSection, ReportTable, embedded_picture, folded_table, write_report
+from ..report.moving import Animations
 from ..results_base import report_details
 from .pictures import TRUTH
 from .plots import time_curves
 from .scores import score_table
 from .shape import Row
 
-_EMBEDDED = 24_000_000  # bytes of animations in one page; the others are linked
 _MOST_ROWS = 400  # of a folded table
 _SHAPES = ("circularity", "solidity")
 
@@ -76,7 +76,7 @@ def write_frames_report(
         [score_table(metrics)] if metrics else [],
         [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]],
         {column.replace("_", " "): diameters} if len(diameters) > 1 else None,
-        sections=list(_sections(folder, several, truth=metrics is not None)),
+        sections=list(_sections(several, truth=metrics is not None)),
     )
 
 
@@ -102,22 +102,15 @@ def _card(folder: Path, one: SequenceReport) -> ReportImage:
     return ReportImage(one.name, overlay, len(found), "; ".join(texts), scores, one.overlay)
 
 
-def _sections(folder: Path, sequences: Sequence[SequenceReport], truth: bool) -> Iterator[ReportSection]:
-    room = _EMBEDDED
+def _sections(sequences: Sequence[SequenceReport], truth: bool) -> Iterator[ReportSection]:
+    animations = Animations()
     for one in sequences:
-        size = one.movie.stat().st_size if one.movie is not None else 0
-        moving = one.movie.read_bytes() if one.movie is not None and size <= room else b""
-        room -= len(moving)
+        moving = animations.shown(one.movie, f"Frames of {one.name} with outlines", "Movie")
         yield ReportSection(f"{one.name}: {one.frames} frames", _content(one, moving, truth))
 
 
-def _content(one: SequenceReport, moving: bytes, truth: bool) -> str:
-    movie = ""
-    if one.movie is not None:
-        link = f'<p class="note"><a href="{escape(one.movie.name)}">Movie</a></p>'
-        text = f"Frames of {one.name} with outlines"
-        movie = embedded_picture(moving, text, one.movie.name, "image/gif") if moving else link
-    beside = f'<div class="beside"><div>{shape_curves(one.rows)}</div><div>{movie}</div></div>'
+def _content(one: SequenceReport, moving: str, truth: bool) -> str:
+    beside = f'<div class="beside"><div>{shape_curves(one.rows)}</div><div>{moving}</div></div>'
     colour = f'<p class="note legend">Outlines:<i style="background:rgb{TRUTH}"></i>truth, below the prediction</p>'
     overlay = embedded_picture(one.overlay, f"Outlines in frames of {one.name}", f"{one.name}_overlay.png")
     notes = f'<p class="note">{escape("; ".join(one.notes))}</p>' if one.notes else ""

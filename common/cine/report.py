@@ -11,11 +11,11 @@ from typing import Any
 from ..metrics.cardiac_summary import agreement_table, cardiac_table
 from ..report.cardiac_plots import ENDOCARDIUM, EPICARDIUM, TRUTH, volume_curve
 from ..report.html import ReportSection, ReportTable, embedded_picture, folded_table, write_report
+from ..report.moving import Animations
 from ..results_base import report_details
 from .function import HeartFunction
 from .tables import VOLUME_COLUMNS, function_row, volume_rows
 
-_EMBEDDED = 24_000_000  # bytes of animations in one page; the others are linked
 _UNITS = {"edv_ml": "EDV in ml", "esv_ml": "ESV in ml", "stroke_volume_ml": "SV in ml"}
 _UNITS |= {"ejection_fraction_percent": "EF in %", "mass_g": "mass in g"}
 _COUNTS = {"ed_phase": "ED phase", "es_phase": "ES phase", "ed_slices": "ED slices", "es_slices": "ES slices"}
@@ -106,22 +106,15 @@ def _totals(summary: Mapping[str, Any], stacks: Sequence[StackReport]) -> dict[s
 
 
 def _sections(stacks: Sequence[StackReport], truth: bool) -> Iterator[ReportSection]:
-    room = _EMBEDDED
+    animations = Animations()
     for stack in stacks:
-        moving = stack.animation.read_bytes() if stack.animation is not None else b""
-        shown = moving if len(moving) <= room else b""
-        room -= len(shown)
-        yield ReportSection(stack.name, _content(stack, shown, truth))
+        moving = animations.shown(stack.animation, f"All phases of {stack.name} with contours")
+        yield ReportSection(stack.name, _content(stack, moving, truth))
 
 
-def _content(stack: StackReport, moving: bytes, truth: bool) -> str:
+def _content(stack: StackReport, moving: str, truth: bool) -> str:
     curve = volume_curve(stack.function, phase_numbers=stack.phase_numbers)
-    animation = ""
-    if stack.animation is not None:
-        name, text = stack.animation.name, f"All phases of {stack.name} with contours"
-        link = f'<p class="note"><a href="{escape(name)}">Animation</a></p>'
-        animation = embedded_picture(moving, text, name, "image/gif") if moving else link
-    beside = f'<div class="beside"><div>{curve}</div><div>{animation}</div></div>' if curve or animation else ""
+    beside = f'<div class="beside"><div>{curve}</div><div>{moving}</div></div>' if curve or moving else ""
     text = f"Contours in all slices of {stack.name}"
     overlay = embedded_picture(stack.overlay, text, f"{stack.name}_overlay.png")
     notes = f'<p class="note">{escape("; ".join(stack.function.notes))}</p>' if stack.function.notes else ""
