@@ -182,7 +182,9 @@ def _normalised(pixels: np.ndarray, path: Path) -> np.ndarray:
     """(rows, columns, 1 or 3) of uint8, uint16 or float32."""
     if pixels.size == 0 or pixels.ndim not in (2, 3):
         raise InputError(path, f"an image of shape {pixels.shape}", "rows, columns and at most 4 channels")
-    pixels = _narrowed(pixels, path)
+    pixels = narrowed(pixels, path)
+    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
+        raise InputError(path, f"{int((~finite).sum())} values that are NaN or infinite", "finite values")
     if pixels.ndim == 2:
         return np.ascontiguousarray(pixels[..., None])
     channels = pixels.shape[2]
@@ -199,19 +201,25 @@ def _is_grey(pixels: np.ndarray) -> bool:
     return all(np.array_equal(first[:1], pixels[:1, :, c]) and np.array_equal(first, pixels[..., c]) for c in (1, 2))
 
 
-def _narrowed(pixels: np.ndarray, path: Path) -> np.ndarray:
+def narrowed(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Samples of any type as uint8, uint16 or float32: false and true become 0 and 255, integers uint16 where they fit.
+
+    Args:
+        pixels: any shape, one sample at least.
+        path: of the file, for the error.
+
+    Returns:
+        The same shape; floats need not be finite: too large ones become infinite.
+
+    Raises:
+        InputError: samples that are no numbers.
+    """
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
-    if pixels.dtype.kind in "iu":
-        fits = pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint16).max
-        return pixels.astype(np.uint16 if fits else np.float32)
-    if pixels.dtype.kind != "f":
+    if pixels.dtype.kind not in "iuf":
         raise InputError(path, f"samples of type {pixels.dtype}", "integers or floating point numbers")
-    narrowed = pixels.astype(np.float32)
-    if not np.isfinite(narrowed).all():
-        raise InputError(
-            path, f"{int((~np.isfinite(narrowed)).sum())} values that are NaN or infinite", "finite values"
-        )
-    return narrowed
+    fits = pixels.dtype.kind in "iu" and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint16).max
+    with np.errstate(over="ignore"):
+        return pixels.astype(np.uint16 if fits else np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, Problem, leave_out
-from ..images import image_shape, read_stored
+from ..images import image_shape, narrowed, read_stored
 from .tiff_frames import TiffFrames, read_tiff_frames, tiff_frames
 
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -72,7 +72,7 @@ def read_frames(record: Mapping[str, Any], channels: int = 1, spatial_dims: int 
         names = tuple(Path(source[index]).stem for index in files)
         seconds, at = None, Path(source[0]).parent
     stored, notes = _with_channels(stored, channels, at)
-    pixels, frame_notes = _finite(_narrowed(stored, at))
+    pixels, frame_notes = _finite(narrowed(stored, at))
     return Frames(pixels, names, numbers, size, seconds, notes, frame_notes, tuple(problems))
 
 
@@ -179,19 +179,6 @@ def _with_channels(stored: np.ndarray, channels: int, path: Path) -> tuple[np.nd
             path, f"{found} channel{'s' * (found > 1)}", f"{channels}, as the network takes (--in_channels)"
         )
     return stored, ()
-
-
-def _narrowed(stored: np.ndarray, path: Path) -> np.ndarray:
-    """uint8, uint16 or float32, as :func:`..images.read_image` does it."""
-    if stored.dtype in (np.uint8, np.uint16):
-        return stored
-    if stored.dtype == bool:
-        return stored.astype(np.uint8) * 255
-    if stored.dtype.kind not in "iuf":
-        raise InputError(path, f"samples of type {stored.dtype}", "integers or floating point numbers")
-    fits = stored.dtype.kind in "iu" and stored.min() >= 0 and stored.max() <= np.iinfo(np.uint16).max
-    with np.errstate(over="ignore"):
-        return stored.astype(np.uint16 if fits else np.float32)
 
 
 def _finite(pixels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
