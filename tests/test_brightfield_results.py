@@ -25,7 +25,7 @@ from common.brightfield.main_object import MainObjectd
 from common.brightfield.pictures import frame_picture, look_of, shown_frames
 from common.brightfield.plots import time_curves
 from common.brightfield.results import FrameResults
-from common.brightfield.scores import FrameScore, summarise
+from common.brightfield.scores import FrameScore, mean_scores, summarise
 from common.brightfield.sequence_files import PagesWriter
 from common.brightfield.sequences import sequence_records
 from common.brightfield.shape import MICROMETRES, frame_shapes
@@ -251,6 +251,8 @@ def test_scores_that_are_unknown_are_left_out_of_their_mean() -> None:
     assert found["mean_iou"] == {"estimate": 0.75, "low": None, "high": None}  # one group has no interval
     assert found["mean_hausdorff_px"]["estimate"] == 4
     assert summarise(rows[:1])["metrics"]["mean_hausdorff_px"]["estimate"] is None
+    assert mean_scores(rows) == {"iou": 0.75, "hausdorff_px": 4}
+    assert math.isnan(mean_scores(rows[:1])["hausdorff_px"])
 
 
 def test_intervals_are_those_over_groups() -> None:

@@ -24,7 +24,7 @@ from ..report.overlays import overlay, thumbnail
 from ..results_base import RunResults, as_array
 from .pictures import OTHERS, Look, frame_picture, look_of, shown_frames, side_by_side, tile_frames
 from .report import SequenceReport, write_frames_report
-from .scores import FrameScore, write_scores
+from .scores import FrameScore, mean_scores, write_scores
 from .sequence_files import PagesWriter
 from .shape import Row
 from .tables import frame_rows, write_measurements
@@ -261,7 +261,7 @@ class FrameResults(RunResults[str]):
         summary = self._summary(seconds, sequences, metrics)
         self._write_summary(summary)
         shown = [
-            SequenceReport(one.name, one.rows, one.overlay, one.movie, one.of, list(one.notes), _means(one.scores))
+            SequenceReport(one.name, one.rows, one.overlay, one.movie, one.of, list(one.notes), mean_scores(one.scores))
             for one in sequences
         ]
         write_frames_report(self.output_dir, self.title, summary, shown, metrics)
@@ -306,8 +306,3 @@ def _caption(item: Mapping[str, Any], index: int) -> str:
     """Such as "frame 12, 5.5 h"."""
     number, interval = int(item["numbers"][index]), item.get("seconds_per_frame")
     return f"frame {number + 1}" + (f", {number * interval / 3600:.1f} h" if interval else "")
-
-
-def _means(scores: Sequence[FrameScore]) -> dict[str, float]:
-    names = dict.fromkeys(name for score in scores for name in score.scores)
-    return {name: float(np.mean([score.scores[name] for score in scores])) for name in names}

@@ -100,6 +100,15 @@ def _json(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+def mean_scores(rows: Sequence[FrameScore]) -> dict[str, float]:
+    """Mean of each score over the frames that have it (a Hausdorff distance needs two outlines); nan where none has."""
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row.scores):
+        values = [value for row in rows if math.isfinite(value := row.scores.get(name, math.nan))]
+        found[name] = float(np.mean(values)) if values else math.nan
+    return found
+
+
 def write_scores(folder: Path, rows: Sequence[FrameScore]) -> dict[str, Any]:
     """Writes ``metrics.json`` and ``metrics_per_image.csv``, each whole or not at all; returns what the first holds.
 

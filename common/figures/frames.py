@@ -7,10 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..brightfield.groups import load_records
-from ..brightfield.scores import PER_FRAME, FrameScore, group_note, read_scores, score_table, scores_table, summarise
+from ..brightfield.scores import (
+    PER_FRAME,
+    FrameScore,
+    group_note,
+    mean_scores,
+    read_scores,
+    score_table,
+    scores_table,
+    summarise,
+)
 from ..report.html import ReportImage
 from .base import Figures, picture_of
 
@@ -25,14 +32,6 @@ class SequenceRow(NamedTuple):
 
     name: str
     frames: list[FrameScore]
-
-    def means(self) -> dict[str, float]:
-        """Mean of each score over the frames that have it; nan where none has."""
-        found = {}
-        for name in dict.fromkeys(name for frame in self.frames for name in frame.scores):
-            values = [value for frame in self.frames if math.isfinite(value := frame.scores.get(name, math.nan))]
-            found[name] = float(np.mean(values)) if values else math.nan
-        return found
 
 
 def read_sequence_rows(records: Sequence[dict[str, Any]], results: Path) -> list[SequenceRow]:
@@ -61,7 +60,7 @@ def _sequence_picture(row: SequenceRow, results: Path) -> ReportImage:
     if len(known) > 1:
         notes.append("lowest IoU {:.3f} in frame {}".format(*min(known)))
     picture = picture_of(results, row.name)
-    return ReportImage(row.name, picture, len(row.frames), ", ".join(notes), row.means(), unit="frame")
+    return ReportImage(row.name, picture, len(row.frames), ", ".join(notes), mean_scores(row.frames), unit="frame")
 
 
 def _note(metrics: Mapping[str, Any]) -> str:
