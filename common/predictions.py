@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics.classification import ClassRow
+from .metrics.classification import ClassRow, slide_class
 from .outputs.tables import write_table
 from .patch_votes import PatchVotes, lead
 
@@ -124,23 +124,17 @@ def predict_slides(predictions: Sequence[Prediction], certain_margin: float) -> 
 
 
 def _slide(name: str, images: Sequence[Prediction], certain_margin: float) -> SlidePrediction:
-    classes = len(images[0].probabilities)
-    known, truths = [image for image in images if image.predicted >= 0], {image.truth for image in images}
-    truth = truths.pop() if len(truths) == 1 else None
-    if not known:
-        return SlidePrediction(name, len(images), -1, (1 / classes,) * classes, math.nan, False, (0,) * classes, truth)
-    mean = np.mean([image.probabilities for image in known], axis=0)
-    counts = np.bincount([image.predicted for image in known], minlength=classes)
-    margin = lead(mean)
+    found, truths = slide_class(images), {image.truth for image in images}
+    margin = lead(np.array(found.probabilities)) if found.predicted >= 0 else math.nan
     return SlidePrediction(
-        name,
-        len(images),
-        int(mean.argmax()),
-        tuple(mean.tolist()),
-        margin,
-        margin >= certain_margin,
-        tuple(counts.tolist()),
-        truth,
+        slide=name,
+        images=len(images),
+        predicted=found.predicted,
+        probabilities=found.probabilities,
+        margin=margin,
+        certain=margin >= certain_margin,
+        counts=found.counts,
+        truth=truths.pop() if len(truths) == 1 else None,
     )
 
 

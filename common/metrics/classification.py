@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -73,6 +73,32 @@ class Reliability(NamedTuple):
         return float(np.abs(self.correct - self.confidence).sum() / total) if total else float("nan")
 
 
+class Classified(Protocol):
+    """An image with a class."""
+
+    @property
+    def predicted(self) -> int:
+        """Index of the class, -1 for none."""
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """One per class, adding up to 1."""
+
+
+class SlideClass(NamedTuple):
+    """The class of a slide.
+
+    Attributes:
+        predicted: index of the class, -1 for none.
+        probabilities: one per class, adding up to 1; without class all are equal.
+        counts: number of images that were given each class.
+    """
+
+    predicted: int
+    probabilities: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
 def confusion_matrix(rows: Sequence[ClassRow], classes: int) -> np.ndarray:
     """How many images of each true class were given each class.
 
@@ -139,6 +165,20 @@ def reliability(rows: Sequence[ClassRow], bins: int = BINS) -> Reliability:
     return Reliability(*sums)
 
 
+def slide_class(images: Sequence[Classified]) -> SlideClass:
+    """The class of the highest mean probability of the images of one slide, those without class left out.
+
+    Args:
+        images: one at least.
+    """
+    classes, known = len(images[0].probabilities), [image for image in images if image.predicted >= 0]
+    if not known:
+        return SlideClass(-1, (1 / classes,) * classes, (0,) * classes)
+    mean = np.mean([image.probabilities for image in known], axis=0)
+    counts = np.bincount([image.predicted for image in known], minlength=classes)
+    return SlideClass(int(mean.argmax()), tuple(mean.tolist()), tuple(counts.tolist()))
+
+
 def slide_rows(rows: Sequence[ClassRow]) -> list[ClassRow]:
     """One row per slide: the class of the highest mean probability of its images, as ``image`` the name of the slide.
 
@@ -155,11 +195,5 @@ def slide_rows(rows: Sequence[ClassRow]) -> list[ClassRow]:
 
 
 def _slide_row(images: Sequence[ClassRow]) -> ClassRow:
-    first, known = images[0], [row for row in images if row.predicted >= 0]
-    classes = len(first.probabilities)
-    mean = np.mean([row.probabilities for row in known], axis=0) if known else np.full(classes, 1 / classes)
-    votes = np.bincount([row.predicted for row in known], minlength=classes) if known else np.zeros(classes, int)
-    predicted = int(mean.argmax()) if known else -1
-    return ClassRow(
-        first.slide, first.group, first.slide, first.truth, predicted, tuple(mean.tolist()), tuple(votes.tolist())
-    )
+    first, found = images[0], slide_class(images)
+    return ClassRow(first.slide, first.group, first.slide, first.truth, *found)
