@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..metrics.bootstrap import bootstrap_intervals
 from ..outputs.files import write_text
 from ..outputs.tables import table_text
-from ..report.html import ReportTable
+from ..report.html import ReportTable, interval_cell
 
 PER_FRAME = "metrics_per_image.csv"
 
@@ -77,11 +77,11 @@ def summarise(
         "n_frames": len(rows),
         "n_images": len({row.image for row in rows}),
         "n_groups": len(groups),
-        "metrics": {name: {k: _json(v) for k, v in found._asdict().items()} for name, found in intervals.items()},
+        "metrics": {name: found.as_json() for name, found in intervals.items()},
         "by_group": {
             group: {
                 "n_frames": len(groups[group]),
-                "metrics": {name: _json(value) for name, value in means([own]).items()},
+                "metrics": {name: None if math.isnan(value) else value for name, value in means([own]).items()},
             }
             for group, own in sorted(sums.items())
         },
@@ -94,10 +94,6 @@ def _sums(rows: Sequence[FrameScore], names: Sequence[str]) -> np.ndarray:
     values = np.array([[row.scores.get(name, math.nan) for name in names] for row in rows], np.float64)
     known = np.isfinite(values)
     return np.stack([np.where(known, values, 0).sum(axis=0), known.sum(axis=0)])
-
-
-def _json(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def mean_scores(rows: Sequence[FrameScore]) -> dict[str, float]:
@@ -167,8 +163,7 @@ def group_note(metrics: Mapping[str, Any]) -> str:
 def score_table(metrics: Mapping[str, Any]) -> ReportTable:
     """The means with their intervals, and those of each group where there are several."""
     names = list(metrics["metrics"])
-    cells = [(found["estimate"], found["low"], found["high"]) for found in metrics["metrics"].values()]
-    rows: list[list[Any]] = [["all", metrics["n_frames"], *(None if cell[0] is None else cell for cell in cells)]]
+    rows: list[list[Any]] = [["all", metrics["n_frames"], *map(interval_cell, metrics["metrics"].values())]]
     if len(metrics["by_group"]) > 1:
         rows += [
             [group, part["n_frames"], *(part["metrics"].get(name) for name in names)]

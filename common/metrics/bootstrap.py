@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -22,6 +23,10 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Its numbers by name, None for nan, which JSON does not know."""
+        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
 
 
 def bootstrap_interval(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from ..outputs.files import write_text
 from ..report.cardiac_plots import bland_altman_plot
-from ..report.html import ReportTable
+from ..report.html import ReportTable, interval_cell
 from .bootstrap import Interval, bootstrap_intervals
 from .cardiac import GOOD_APD_MM, Agreement, ContourScore, bland_altman, challenge_intervals
 from .cardiac_frames import QUANTITIES, FrameRow, StackVolumes, Volumes, score_stack, volumes_of
@@ -39,6 +38,7 @@ _NAMES = {
     "ejection_fraction_percent": "ejection fraction in percent",
     "mass_g": "myocardial mass in g",
 }
+_AGREEMENT = ("bias", "lower_limit", "upper_limit", "correlation")
 _FIGURES = {
     "mean_dice": "Dice",
     "mean_iou": "IoU",
@@ -95,7 +95,7 @@ def summarise_cardiac(
     settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
     result = _part(rows, ("endocardium", "epicardium"), **settings)
     agreements = _agreements(volumes, QUANTITIES, **settings)
-    result["metrics"].update({f"bias_{name}": _json(found.bias) for name, found in agreements.items()})
+    result["metrics"].update({f"bias_{name}": found.bias.as_json() for name, found in agreements.items()})
     parts = {moment: [row for row in rows if row.moment == moment] for moment in MOMENTS}
     result["by_moment"] = {moment: _part(part, ("endocardium",), **settings) for moment, part in parts.items() if part}
     result["agreement"] = {name: _agreement(found) for name, found in agreements.items()}
@@ -120,7 +120,7 @@ def _part(rows: Sequence[FrameRow], regions: Sequence[str], **settings: Any) -> 
         "n_images": len(rows),
         "n_groups": len({row.group for row in rows}),
         "n_contours": {name: len(scores) for name, (scores, _) in scored.items()},
-        "metrics": {name: _json(interval) for name, interval in {**overall, **intervals}.items()},
+        "metrics": {name: interval.as_json() for name, interval in {**overall, **intervals}.items()},
     }
 
 
@@ -163,14 +163,9 @@ def _agreement(found: Agreement) -> dict[str, Any]:
     return {
         "n": len(found.differences),
         "left_out": found.left_out,
-        **{name: _json(getattr(found, name)) for name in ("bias", "lower_limit", "upper_limit", "correlation")},
+        **{name: getattr(found, name).as_json() for name in _AGREEMENT},
         "standard_deviation": found.standard_deviation,
     }
-
-
-def _json(interval: Interval) -> dict[str, float | None]:
-    """JSON knows no nan."""
-    return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
 
 
 def bland_altman_svg(volumes: Sequence[StackVolumes]) -> str:
@@ -221,11 +216,15 @@ def cardiac_table(metrics: Mapping[str, Any]) -> ReportTable:
         (f"endocardium, {MOMENTS[moment]}", "endocardium", part) for moment, part in metrics["by_moment"].items()
     ]
     rows: list[list[Any]] = [
-        [title, part["n_contours"][region], *(_cell(part["metrics"].get(f"{region}_{name}")) for name in _FIGURES)]
+        [
+            title,
+            part["n_contours"][region],
+            *(interval_cell(part["metrics"].get(f"{region}_{name}")) for name in _FIGURES),
+        ]
         for title, region, part in parts
         if part["n_contours"][region]
     ]
-    muscle = [_cell(metrics["metrics"].get(f"myocardium_{name}")) for name in _FIGURES]
+    muscle = [interval_cell(metrics["metrics"].get(f"myocardium_{name}")) for name in _FIGURES]
     if any(cell is not None for cell in muscle):
         rows.append(["myocardium", None, *muscle])
     accuracy = metrics["metrics"]["mean_pixel_accuracy"]["estimate"]
@@ -246,7 +245,7 @@ def agreement_table(metrics: Mapping[str, Any]) -> ReportTable:
         metrics: the dictionary of ``metrics.json``.
     """
     rows = [
-        [_NAMES[name], part["n"], *(_cell(part[key]) for key in ("bias", "lower_limit", "upper_limit", "correlation"))]
+        [_NAMES[name], part["n"], *(interval_cell(part[key]) for key in _AGREEMENT)]
         for name, part in metrics["agreement"].items()
     ]
     note = (
@@ -254,8 +253,3 @@ def agreement_table(metrics: Mapping[str, Any]) -> ReportTable:
     )
     columns = ["", "stacks", "bias", "lower limit", "upper limit", "correlation"]
     return ReportTable("Volumes against the truth", columns, rows, note)
-
-
-def _cell(value: Mapping[str, float | None] | None) -> tuple[float | None, ...] | None:
-    """(estimate, low, high), or None where there is no estimate."""
-    return None if value is None or value["estimate"] is None else tuple(value.values())

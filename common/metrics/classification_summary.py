@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from ..datasets.tables import read_table
 from ..errors import InputError
 from ..outputs.files import write_text
 from ..report.class_plots import confusion_plot, reliability_plot
-from ..report.html import ReportTable
-from .bootstrap import Interval, bootstrap_intervals
+from ..report.html import ReportTable, interval_cell
+from .bootstrap import bootstrap_intervals
 from .classification import (
     BINS,
     ClassRow,
@@ -82,7 +81,7 @@ def summarise_classes(
         "n_groups": len(groups),
         "n_without_class": sum(row.predicted < 0 for row in rows),
         "class_names": list(class_names),
-        "metrics": {name: _json(interval) for name, interval in intervals.items()},
+        "metrics": {name: interval.as_json() for name, interval in intervals.items()},
         "confusion": images.astype(int).tolist(),
         "slide_confusion": slides.astype(int).tolist(),
         "reliability": _bins(bins),
@@ -128,11 +127,6 @@ def _bins(bins: Reliability) -> dict[str, Any]:
         "confidence": means(bins.confidence),
         "accuracy": means(bins.correct),
     }
-
-
-def _json(interval: Interval) -> dict[str, float | None]:
-    """JSON knows no nan."""
-    return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
 
 
 def write_class_metrics(output_dir: str | Path, rows: Sequence[ClassRow], class_names: Sequence[str]) -> dict[str, Any]:
@@ -249,10 +243,10 @@ def class_tables(metrics: Mapping[str, Any]) -> list[ReportTable]:
     figures, confidence = metrics["metrics"], 100 * metrics["interval"]["confidence"]
     parts = (("image", "", metrics["n_images"]), ("slide", "slide_", metrics["n_slides"]))
     whole: list[list[Any]] = [
-        [f"per {name}", count, *(_cell(figures[f"{prefix}{score}"]) for score in _HEADINGS)]
+        [f"per {name}", count, *(interval_cell(figures[f"{prefix}{score}"]) for score in _HEADINGS)]
         for name, prefix, count in parts
     ]
-    whole[0].append(_cell(figures["calibration_error"]))
+    whole[0].append(interval_cell(figures["calibration_error"]))
     whole[1].append(None)
     note = (
         f"Below each figure its {confidence:g} % interval: bootstrap over {metrics['n_groups']} cases. The class of a slide "
@@ -260,7 +254,7 @@ def class_tables(metrics: Mapping[str, Any]) -> list[ReportTable]:
     )
     each: list[list[Any]] = [
         [name, sum(counts), sum(row[index] for row in metrics["confusion"])]
-        + [_cell(figures[f"{score}_{name}"]) for score in ("precision", "recall", "f1")]
+        + [interval_cell(figures[f"{score}_{name}"]) for score in ("precision", "recall", "f1")]
         for index, (name, counts) in enumerate(zip(metrics["class_names"], metrics["confusion"], strict=True))
     ]
     columns = ["", "number", *_HEADINGS.values(), "calibration error"]
@@ -268,11 +262,6 @@ def class_tables(metrics: Mapping[str, Any]) -> list[ReportTable]:
         ReportTable("Classes against the truth", columns, whole, note),
         ReportTable("Each class, over images", ["class", "images", "predicted", "precision", "recall", "F1"], each),
     ]
-
-
-def _cell(value: Mapping[str, float | None]) -> tuple[float | None, ...] | None:
-    """(estimate, low, high), or None where there is no estimate."""
-    return None if value["estimate"] is None else tuple(value.values())
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..outputs.files import write_text
 from .annotated import AnnotatedScore, total_annotated
-from .bootstrap import Interval, bootstrap_intervals
+from .bootstrap import bootstrap_intervals
 from .instances import SCORES, THRESHOLDS_PERCENT, InstanceScore, total
 
 MEANS: tuple[str, ...] = ("ap50", "f1", "panoptic_quality", "aji", "dice", "iou")
@@ -100,7 +99,7 @@ def _summarise_part(rows: list[ImageRow], **settings: Any) -> dict[str, Any]:
         "n_groups": len(groups),
         "n_objects": whole.truth_objects,
         "n_predicted_objects": whole.predicted_objects,
-        "metrics": {name: _as_json(interval) for name, interval in intervals.items()},
+        "metrics": {name: interval.as_json() for name, interval in intervals.items()},
         "average_precision": {f"{p / 100:.2f}": float(ap) for p, ap in zip(THRESHOLDS_PERCENT, precision, strict=True)},
     }
 
@@ -117,11 +116,6 @@ def _statistics(groups: list[np.ndarray]) -> dict[str, float]:
     pooled = InstanceScore.from_counts(summed[1 + len(SCORES) :]).scores()
     pooled["competition_score"] = float(mean["competition_score"])
     return {**pooled, **{f"mean_{name}": float(mean[name]) for name in MEANS}}
-
-
-def _as_json(interval: Interval) -> dict[str, float | None]:
-    """JSON knows no nan."""
-    return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
 
 
 def per_image_table(per_image: Sequence[ImageRow | tuple[str, str, str, InstanceScore]]) -> str:

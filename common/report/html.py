@@ -143,7 +143,13 @@ def metrics_table(
     if len(parts) == 2:
         parts = {"all": metrics}
     rows = [
-        [name, part["n_images"], part["n_groups"], part["n_objects"], *(_triple(part, score) for score in names)]
+        [
+            name,
+            part["n_images"],
+            part["n_groups"],
+            part["n_objects"],
+            *(interval_cell(part["metrics"][score]) for score in names),
+        ]
         for name, part in parts.items()
     ]
     confidence = metrics.get("interval", {}).get("confidence", 0.95)
@@ -154,8 +160,10 @@ def metrics_table(
     return ReportTable("Agreement with the truth", columns, rows, note)
 
 
-def _triple(part: Mapping[str, Any], score: str) -> tuple[float, float | None, float | None]:
-    interval = part["metrics"][score]
+def interval_cell(interval: Mapping[str, float | None] | None) -> tuple[float | None, ...] | None:
+    """The cell of a score in ``metrics.json``: (estimate, low, high), or None where there is no estimate."""
+    if interval is None or interval["estimate"] is None:
+        return None
     return interval["estimate"], interval["low"], interval["high"]
 
 
