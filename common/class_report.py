@@ -12,7 +12,7 @@ from .metrics.classification_summary import class_tables
 from .predictions import Prediction, SlidePrediction, class_name
 from .report.html import ReportSection, ReportTable, embedded_picture, folded_table, write_report
 from .report.vote_map import CLASS_COLOURS
-from .results_base import report_details
+from .results_base import report_details, report_problems
 
 _MOST_PICTURES = 300  # embedded in the page, about 20 KB each; the others are files
 _PLOTS = {"confusion.svg": "Truth and prediction", "reliability.svg": "Calibration"}
@@ -69,7 +69,7 @@ def write_class_report(
         {"totals": _totals(summary, metrics), **report_details(summary)},
         (),
         tables,
-        [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]],
+        report_problems(summary),
         sections=sections,
     )
 
@@ -95,20 +95,10 @@ def _plots(folder: Path) -> list[ReportSection]:
 
 def _image_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> ReportTable:
     truth = any(image.truth is not None for image in predictions)
-    columns = ["image", "slide", "class", *(["truth"] if truth else []), "certain", "margin"]
-    columns += [*class_names, *(f"votes {name}" for name in class_names), "note"]
+    votes = [f"votes {name}" for name in class_names]
+    columns = ["image", "slide", *_class_columns(class_names, truth), *votes, "note"]
     rows = [
-        [
-            image.name,
-            image.slide,
-            class_name(image.predicted, class_names),
-            *([class_name(image.truth, class_names)] if truth else []),
-            "yes" if image.certain else "no",
-            image.margin,
-            *(image.probabilities if image.predicted >= 0 else [None] * len(class_names)),
-            *image.votes,
-            image.note,
-        ]
+        [image.name, image.slide, *_class_cells(image, class_names, truth), *image.votes, image.note]
         for image in predictions
     ]
     note = "Below the name of each class its probability for the image; the margin is by how much the best class leads."
@@ -117,22 +107,23 @@ def _image_table(predictions: Sequence[Prediction], class_names: Sequence[str]) 
 
 def _slide_table(slides: Sequence[SlidePrediction], class_names: Sequence[str]) -> ReportTable:
     truth = any(slide.truth is not None for slide in slides)
-    columns = ["slide", "class", *(["truth"] if truth else []), "certain", "margin", *class_names]
-    columns += ["images", *(f"images {name}" for name in class_names)]
-    rows = [
-        [
-            slide.slide,
-            class_name(slide.predicted, class_names),
-            *([class_name(slide.truth, class_names)] if truth else []),
-            "yes" if slide.certain else "no",
-            slide.margin,
-            *(slide.probabilities if slide.predicted >= 0 else [None] * len(class_names)),
-            slide.images,
-            *slide.counts,
-        ]
-        for slide in slides
-    ]
+    columns = ["slide", *_class_columns(class_names, truth), "images", *(f"images {name}" for name in class_names)]
+    rows = [[slide.slide, *_class_cells(slide, class_names, truth), slide.images, *slide.counts] for slide in slides]
     return ReportTable("Slides", columns, rows, "The class of a slide is that of its images' mean probabilities.")
+
+
+def _class_columns(class_names: Sequence[str], truth: bool) -> list[str]:
+    return ["class", *(["truth"] if truth else []), "certain", "margin", *class_names]
+
+
+def _class_cells(found: Prediction | SlidePrediction, class_names: Sequence[str], truth: bool) -> list[Any]:
+    return [
+        class_name(found.predicted, class_names),
+        *([class_name(found.truth, class_names)] if truth else []),
+        "yes" if found.certain else "no",
+        found.margin,
+        *(found.probabilities if found.predicted >= 0 else [None] * len(class_names)),
+    ]
 
 
 def _cards(images: Sequence[Prediction], pictures: Mapping[str, str], class_names: Sequence[str], most: int) -> str:

@@ -25,7 +25,7 @@ from .outputs.png import write_png
 from .outputs.rle import encode, write_encodings
 from .report.html import ReportImage, metrics_table, write_report
 from .report.overlays import overlay, thumbnail
-from .results_base import RunResults, as_array, report_details
+from .results_base import RunResults, as_array, report_details, report_problems
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +166,6 @@ class InstanceResults(RunResults[_Written]):
                 for w in self.written
             ],
             [metrics_table(metrics)] if metrics else [],
-            [f"{p.name}: {p.reason}" for p in self.problems],
+            report_problems(summary),
             {"diameter (px)": flat.tolist()} if flat.size else None,
         )

@@ -177,6 +177,11 @@ def report_details(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {key: summary[key] for key in ("settings", "weights", "seconds", "versions") if summary[key]}
 
 
+def report_problems(summary: Mapping[str, Any]) -> list[str]:
+    """What could not be used, one line each."""
+    return [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]]
+
+
 def check_writable(folder: Path) -> None:
     """Make the folder and try to write there.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..report.html import ReportImage, ReportSection, ReportTable, embedded_picture, folded_table, write_report
 from ..report.moving import Animations
-from ..results_base import report_details
+from ..results_base import report_details, report_problems
 from .pictures import TRUTH
 from .plots import time_curves
 from .scores import score_table
@@ -74,7 +74,7 @@ def write_frames_report(
         {"totals": _totals(summary), **report_details(summary)},
         [_card(folder, one) for one in singles],
         [score_table(metrics)] if metrics else [],
-        [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]],
+        report_problems(summary),
         {column.replace("_", " "): diameters} if len(diameters) > 1 else None,
         sections=list(_sections(several, truth=metrics is not None)),
     )

@@ -12,7 +12,7 @@ from ..metrics.cardiac_summary import agreement_table, cardiac_table
 from ..report.cardiac_plots import ENDOCARDIUM, EPICARDIUM, TRUTH, volume_curve
 from ..report.html import ReportSection, ReportTable, embedded_picture, folded_table, write_report
 from ..report.moving import Animations
-from ..results_base import report_details
+from ..results_base import report_details, report_problems
 from .function import HeartFunction
 from .tables import VOLUME_COLUMNS, function_row, volume_rows
 
@@ -73,7 +73,7 @@ def write_cine_report(
         {"totals": _totals(summary, stacks), **report_details(summary)},
         (),
         tables,
-        [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]],
+        report_problems(summary),
         sections=sections,
     )
 
