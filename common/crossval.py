@@ -176,7 +176,7 @@ class CrossValidation:
             say: told what happens.
 
         Returns:
-            What went wrong without keeping the fold from its end, such as an image that cannot be read.
+            What went wrong without keeping the fold from its end; images that could not be evaluated: :meth:`left_out`.
 
         Raises:
             FoldFailed: training or evaluation ended before its end.
@@ -201,6 +201,9 @@ class CrossValidation:
             status = run_logged(self.evaluate_command(fold), log)
             if not self.is_evaluated(fold):
                 raise FoldFailed(failure(f"the evaluation of fold {fold}", status, log))
+            # What could not be used gives status 1 and stands in the summary; any other reason would be lost.
+            if status and not self.left_out(fold):
+                problems.append(Problem(f"fold {fold}", f"its evaluation ended with status {status}, see {log}"))
         return problems
 
     def train_command(self, fold: int) -> list[str]:
@@ -250,6 +253,11 @@ class CrossValidation:
             return False
         # Copying a folder changes its files' times, so it is the weights' hash that counts.
         return (read_json(summary).get("weights") or {}).get("sha256") == file_hash(weights, 64)
+
+    def left_out(self, fold: int) -> list[Problem]:
+        """What the evaluation of a fold could not use, wholly or in part, as its summary says."""
+        found = read_json(self.results(fold) / "summary.json").get("problems", [])
+        return [Problem(entry["name"], entry["reason"]) for entry in found]
 
 
 def _refuse_kinds(given: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ class Gathered:
         by_fold: rows of each fold, in the order of the folds.
         fold_of: fold of each image by its name.
         metrics: content of ``metrics.json``.
-        problems: images without result.
+        problems: what could not be used, wholly or in part, each once, and images without result.
     """
 
     figures: Figures
@@ -86,16 +86,19 @@ def gather(run: CrossValidation, figures: Figures | None = None) -> Gathered:
 
 
 def _scored(run: CrossValidation, fold: int, figures: Figures, problems: list[Problem]) -> list[dict[str, Any]]:
-    """Records of one fold that have results, in the order of the plan; those without go to the problems."""
+    """Records of one fold that have results, in the order of the plan; what was left out goes to the problems."""
     results, records = run.results(fold), run.plan.of_fold(fold)
     # The table tells what this evaluation scored; files of an earlier one may lie beside it.
     scored = {row["image"] for row in read_table(results / "metrics_per_image.csv", ("image",))}
     foreign = sorted(scored - {figures.named(record["name"]) for record in records})
     if foreign:
         raise InputError(results, f"results of {listed(foreign)}", f"the images of fold {fold} alone")
-    reasons = {entry["name"]: entry["reason"] for entry in read_json(results / "summary.json").get("problems", [])}
+    left_out = run.left_out(fold)
     absent = [record["name"] for record in records if figures.named(record["name"]) not in scored]
-    problems += [Problem(name, reasons.get(name, f"no result in {results}")) for name in absent]
+    unexplained = [name for name in absent if name not in {problem.name for problem in left_out}]
+    # Of a long sequence one part may be left out and the others scored under the same name.
+    found = [*left_out, *(Problem(name, f"no result in {results}") for name in unexplained)]
+    problems += [problem for problem in dict.fromkeys(found) if problem not in problems]
     return [record for record in records if figures.named(record["name"]) in scored]
 
 

@@ -196,6 +196,16 @@ def test_a_sequence_that_was_left_out_is_named_and_the_rest_counts(run: CrossVal
     assert (gathered.metrics["n_frames"], gathered.metrics["n_images"]) == (13, 5)
 
 
+def test_a_sequence_of_which_a_part_was_left_out_is_named_once_and_its_other_frames_count(run: CrossValidation) -> None:
+    part = [row for row in frames_of("ben") if (row.image, row.frame) != ("ben_1", 5)]
+    for fold, rows in ((1, part), (2, frames_of("cleo"))):  # the other fold, which trained on it, names it too
+        evaluate(run, fold, rows, problems=("ben_1", "ben_1"))
+    gathered = gather(run)
+    assert [(problem.name, problem.reason) for problem in gathered.problems] == [("ben_1", "it is broken")]
+    assert (gathered.metrics["n_frames"], gathered.metrics["n_images"]) == (17, 6)
+    assert "ben_1: it is broken" in write_gathered(run, gathered).read_text()
+
+
 def test_sequences_of_another_fold_are_refused(run: CrossValidation) -> None:
     evaluate(run, 0, [*frames_of("ann"), *frames_of("cleo")])
     with pytest.raises(InputError, match="results of cleo_0, cleo_1; expected the images of fold 0 alone"):
@@ -264,6 +274,23 @@ def test_the_command_plans_stacks_by_group(tmp_path: Path, capsys: pytest.Captur
     module = command()
     assert module.cross_validate(*module.parse([*words, "--num_folds", "3", "--plan_only"])) == []
     assert capsys.readouterr().out.count("2 images of 1 patients or groups") == 3
+
+
+def test_the_command_ends_with_status_1_when_a_part_of_a_sequence_was_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, module = dataset(tmp_path / "set"), command()
+    plan = make_plan(data, 3, load=FRAMES.load)
+    monkeypatch.setattr(module.CrossValidation, "run_fold", lambda *_: [])
+    words = [str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(tmp_path / "cv"), "--num_folds", "3"]
+    monkeypatch.setattr("sys.argv", ["cross_validate.py", *words])
+    for problems, status in (((), 0), (("ben_1",), 1)):
+        for fold in plan.folds:
+            (group,) = {record["group"] for record in plan.of_fold(fold)}
+            named = problems if group == "ben" else ()
+            evaluate(CrossValidation(BUNDLE, tmp_path / "cv", plan), fold, frames_of(group), named)
+        assert module.main() == status
+        assert ("problem: ben_1: it is broken" in capsys.readouterr().err) == bool(status)
 
 
 def test_the_command_prints_how_few_groups_there_are(run: CrossValidation, capsys: pytest.CaptureFixture[str]) -> None:

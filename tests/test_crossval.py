@@ -213,20 +213,27 @@ def test_a_child_that_fails_is_reported_with_status_and_last_lines(
     assert "line 0" in (run.folder(0) / "train.log").read_text()
 
 
-def test_a_training_that_ends_after_leaving_out_an_image_goes_on_and_says_so(
-    run: CrossValidation, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("explained", [True, False])
+def test_trainings_and_evaluations_that_left_out_an_image_go_on_and_their_status_is_never_lost(
+    run: CrossValidation, monkeypatch: pytest.MonkeyPatch, explained: bool
 ) -> None:
+    name = run.plan.of_fold(0)[0]["name"]
+
     def child(command: list[str], log: Path) -> int:
         if command == ["train"]:
             fake_training(run, 0)
         else:
-            fake_evaluation(run, 0)
+            fake_evaluation(run, 0, leave_out=name if explained else "")
         return 1
 
     monkeypatch.setattr("common.crossval.run_logged", child)
     monkeypatch.setattr(CrossValidation, "train_command", lambda *_: ["train"])
-    (problem,) = run.run_fold(0, lambda _: None)
-    assert "ended with status 1" in problem.reason
+    reasons = [problem.reason for problem in run.run_fold(0, lambda _: None)]
+    assert "its training ended with status 1" in reasons[0]
+    if explained:  # what was left out is named where the folds are gathered
+        assert reasons[1:] == [] and [problem.name for problem in gather(run).problems] == [name]
+    else:
+        assert len(reasons) == 2 and "its evaluation ended with status 1" in reasons[1]
 
 
 def test_an_evaluation_without_results_fails_even_with_status_nought(
