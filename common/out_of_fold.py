@@ -20,7 +20,9 @@ from .datasets.tables import read_table
 from .errors import InputError, Problem, listed
 from .figures import Figures, figures_of
 from .outputs.files import write_text
+from .outputs.tables import csv_text
 from .report.html import ReportImage, ReportSection, ReportTable, write_report
+from .results_base import report_problems
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def write_gathered(run: CrossValidation, gathered: Gathered, worst: int = 24) ->
         },
         images,
         [*figures.report_tables(gathered.metrics), folds_table(gathered.metrics, figures)],
-        [f"{problem.name}: {problem.reason}" for problem in gathered.problems],
+        report_problems(gathered.metrics),
         thumbnails=worst,
         sections=[ReportSection(plot.title, plot.svg) for plot in plots],
     )
@@ -216,13 +218,7 @@ def _tables(gathered: Gathered) -> dict[str, str]:
             header, *cells = csv.reader(io.StringIO(table))
             written = lines.setdefault(name, [[header[0], "fold", *header[1:]]])
             written += [[row[0], fold, *row[1:]] for row in cells]
-    return {name: _csv(rows) for name, rows in lines.items()}
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return {name: csv_text(rows) for name, rows in lines.items()}
 
 
 def _refuse_fewer_folds(path: Path, folds: Sequence[int]) -> None:

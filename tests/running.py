@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from common.images import read_stored
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def script_module(name: str) -> ModuleType:
+    """``scripts/<name>.py`` as a module, for tests of its functions."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def short_training(epochs: int) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hearts import stack, worse
+from running import REPOSITORY, script_module
 
 from common.checkpoints import file_hash
 from common.crossval import CrossValidation, Plan
@@ -21,7 +21,6 @@ from common.figures import CARDIAC, INSTANCES, figures_of
 from common.metrics.cardiac_summary import score_stack, summarise_cardiac, volumes_of, write_cardiac_metrics
 from common.out_of_fold import gather, over_folds, write_gathered
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENTS = {"ann": 0, "ben": 0, "cleo": 1, "dora": 1}
 
 
@@ -176,12 +175,8 @@ def test_a_bundle_names_its_figures_itself(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_the_figures_of_the_bundle(run: CrossValidation, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("cross_validate", REPOSITORY / "scripts" / "cross_validate.py")
-    assert spec is not None and spec.loader is not None
-    command = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(command)
     gathered = gather(run)
-    command.print_figures(gathered)
+    script_module("cross_validate").print_figures(gathered)
     printed = capsys.readouterr().out
     head, *lines = printed.splitlines()
     assert head.split()[:3] == ["fold", "frames", "patients"]

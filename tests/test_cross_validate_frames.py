@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
+from running import REPOSITORY, script_module
 
 from common.brightfield.groups import GroupSplit
 from common.brightfield.scores import (
@@ -32,7 +31,6 @@ from common.errors import InputError
 from common.figures import FIGURES, FRAMES, figures_of
 from common.out_of_fold import gather, write_gathered
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLE = REPOSITORY / "bundles" / "brightfield_gastruloid_segmentation"
 GROUPS = ("ann", "ben", "cleo")
 FRAMES_OF = (1, 5)  # of the two sequences of a group
@@ -261,17 +259,9 @@ def test_the_bundle_is_judged_by_its_frames() -> None:
     assert figures_of(BUNDLE) is FRAMES is FIGURES["frames"]
 
 
-def command() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cross_validate", REPOSITORY / "scripts" / "cross_validate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_command_plans_stacks_by_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [str(BUNDLE), "--dataset_dir", str(dataset(tmp_path / "set", ".tif")), "--output_dir", str(tmp_path / "cv")]
-    module = command()
+    module = script_module("cross_validate")
     assert module.cross_validate(*module.parse([*words, "--num_folds", "3", "--plan_only"])) == []
     assert capsys.readouterr().out.count("2 images of 1 patients or groups") == 3
 
@@ -279,7 +269,7 @@ def test_the_command_plans_stacks_by_group(tmp_path: Path, capsys: pytest.Captur
 def test_the_command_ends_with_status_1_when_a_part_of_a_sequence_was_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, module = dataset(tmp_path / "set"), command()
+    data, module = dataset(tmp_path / "set"), script_module("cross_validate")
     plan = make_plan(data, 3, load=FRAMES.load)
     monkeypatch.setattr(module.CrossValidation, "run_fold", lambda *_: [])
     words = [str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(tmp_path / "cv"), "--num_folds", "3"]
@@ -295,7 +285,7 @@ def test_the_command_ends_with_status_1_when_a_part_of_a_sequence_was_left_out(
 
 def test_the_command_prints_how_few_groups_there_are(run: CrossValidation, capsys: pytest.CaptureFixture[str]) -> None:
     gathered = gather(run)
-    command().print_figures(gathered)
+    script_module("cross_validate").print_figures(gathered)
     printed = capsys.readouterr().out
     for text in ("boundary F1", "Hausdorff in px", "images or sequences", "of only 3 groups", "by patient or group:"):
         assert text in printed
@@ -303,5 +293,5 @@ def test_the_command_prints_how_few_groups_there_are(run: CrossValidation, capsy
     assert f"{value['estimate']:.3f}  ({value['low']:.3f} to {value['high']:.3f})" in printed
     alone = replace(run, output_dir=run.output_dir.parent / "alone")
     evaluate(alone, 0, frames_of("ann"))
-    command().print_figures(gather(alone))
+    script_module("cross_validate").print_figures(gather(alone))
     assert "of one patient or group, so without intervals:" in capsys.readouterr().out

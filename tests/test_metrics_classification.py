@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image as PilImage
+from running import REPOSITORY, script_module
 
 from common.checkpoints import file_hash
 from common.crossval import CrossValidation, Plan
@@ -33,7 +32,6 @@ from common.metrics.classification_summary import (
 from common.out_of_fold import gather, write_gathered
 from common.report.class_plots import confusion_plot, reliability_plot
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 NAMES = ("CLL", "FL", "MCL")
 
 
@@ -256,14 +254,6 @@ def test_the_baseline_tells_how_to_use_it() -> None:
     assert shown.returncode == 0 and "python scripts/colour_baseline.py lymphoma" in shown.stdout
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("colour_baseline", REPOSITORY / "scripts" / "colour_baseline.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def stained(root: Path, by_slide: bool) -> Path:
     """Two classes of three slides, whose colour and contrast tell the slide, or (``by_slide`` False) the class.
 
@@ -288,7 +278,7 @@ def accuracies(results: dict[str, Any]) -> dict[str, float]:
 
 @pytest.mark.parametrize("space", ["rgb", "lab"])
 def test_colour_that_tells_the_slide_alone_fails_once_the_slide_is_left_out(space: str, tmp_path: Path) -> None:
-    script = _script()
+    script = script_module("colour_baseline")
     leak = accuracies(script.baseline(stained(tmp_path / "slides", True), None, None, [], space))
     assert leak["image left out"] == 1 and leak["slide left out"] < 0.34
     truth = accuracies(script.baseline(stained(tmp_path / "classes", False), None, None, [], space))
@@ -296,7 +286,7 @@ def test_colour_that_tells_the_slide_alone_fails_once_the_slide_is_left_out(spac
 
 
 def test_the_nearest_neighbour_equals_brute_force() -> None:
-    script, rng = _script(), np.random.default_rng(0)
+    script, rng = script_module("colour_baseline"), np.random.default_rng(0)
     features, classes = rng.normal(size=(30, 6)) * [1, 9, 1, 1, 50, 1], rng.integers(0, 3, 30)
     left_out = script.equal(rng.integers(0, 5, 30))
     found = script.nearest_classes(features, classes, left_out)
@@ -312,7 +302,7 @@ def test_the_nearest_neighbour_equals_brute_force() -> None:
 def test_colour_recognises_the_slides_of_the_lymphomas_and_not_the_disease(real_data: Path) -> None:
     problems: list[Any] = []
     folder = real_data / "lymphoma"
-    found = accuracies(_script().baseline(folder, folder / "image_level_folds", None, problems))
+    found = accuracies(script_module("colour_baseline").baseline(folder, folder / "image_level_folds", None, problems))
     assert found["image left out"] > 0.8 and found["lists of image_level_folds"] > 0.75
     assert found["slide left out"] < 0.5
     assert len(problems) == 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from ..datasets.tables import read_table
 from ..errors import InputError
 from ..outputs.files import write_text
 from ..outputs.png import write_png
+from ..outputs.tables import csv_text
 from .dicom_writing import Frame, write_cine_images
 from .phantom import Phantom
 
@@ -140,10 +139,7 @@ def write_phantom_pictures(
     ends = [None if phase is None else numbers[phase] for phase in (found.ed_phase, found.es_phase)]
     across, down = phantom.spacing_mm[1], phantom.spacing_mm[0]
     own = (patient, challenge_group, across, down, phantom.slice_distance_mm, *ends)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_COLUMNS, *([row[column] for column in _COLUMNS] for row in rows), own])
-    write_text(table, text.getvalue())
+    write_text(table, csv_text([_COLUMNS, *([row[column] for column in _COLUMNS] for row in rows), own]))
     return images
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TypeVar
 
 from ..datasets.tables import read_table
 from ..errors import InputError
+from ..outputs.tables import csv_text
 from .cardiac import ContourScore
 from .cardiac_frames import QUANTITIES, FrameRow, StackVolumes, Volumes
 from .pixel import PixelScore
@@ -31,7 +30,7 @@ _VOLUME_COLUMNS = ("stack", "group", *(f"{side}_{name}" for name in QUANTITIES f
 
 def frames_table(rows: Sequence[FrameRow]) -> str:
     """Content of ``metrics_per_image.csv``; cells are empty where there is no number (``good`` is 1 or 0)."""
-    return _csv(_FRAME_COLUMNS, [_frame_cells(row) for row in rows])
+    return csv_text([_FRAME_COLUMNS, *map(_frame_cells, rows)])
 
 
 def volumes_table(volumes: Sequence[StackVolumes]) -> str:
@@ -40,7 +39,7 @@ def volumes_table(volumes: Sequence[StackVolumes]) -> str:
         [v.stack, v.group, *(getattr(side, name) for name in QUANTITIES for side in (v.truth, v.predicted))]
         for v in volumes
     ]
-    return _csv(_VOLUME_COLUMNS, cells)
+    return csv_text([_VOLUME_COLUMNS, *cells])
 
 
 def read_frames(path: Path) -> list[FrameRow]:
@@ -59,15 +58,6 @@ def read_volumes(path: Path) -> list[StackVolumes]:
         InputError: as :func:`read_frames`.
     """
     return _read(path, _VOLUME_COLUMNS, _stack)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Python writes the shortest text that gives the same float back."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([None if isinstance(cell, float) and math.isnan(cell) else cell for cell in row] for row in rows)
-    return text.getvalue()
 
 
 def _frame_cells(row: FrameRow) -> list[object]:

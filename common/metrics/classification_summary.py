@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from ..datasets.tables import read_table
 from ..errors import InputError
 from ..outputs.files import write_text
+from ..outputs.tables import csv_text
 from ..report.class_plots import confusion_plot, reliability_plot
 from ..report.html import ReportTable, interval_cell
 from .bootstrap import bootstrap_intervals
@@ -173,7 +172,7 @@ def rows_table(rows: Sequence[ClassRow], class_names: Sequence[str]) -> str:
         ]
         for row in rows
     ]
-    return _csv([columns, *cells])
+    return csv_text([columns, *cells])
 
 
 def read_rows(path: str | Path) -> tuple[list[ClassRow], tuple[str, ...]]:
@@ -214,7 +213,7 @@ def confusion_table(metrics: Mapping[str, Any]) -> str:
     names = metrics["class_names"]
     columns = ["true_class", "counted", *(f"predicted_{name}" for name in names), "no_class"]
     parts = (("images", metrics["confusion"]), ("slides", metrics["slide_confusion"]))
-    return _csv(
+    return csv_text(
         [
             columns,
             *([name, unit, *counts] for unit, matrix in parts for name, counts in zip(names, matrix, strict=True)),
@@ -262,9 +261,3 @@ def class_tables(metrics: Mapping[str, Any]) -> list[ReportTable]:
         ReportTable("Classes against the truth", columns, whole, note),
         ReportTable("Each class, over images", ["class", "images", "predicted", "precision", "recall", "F1"], each),
     ]
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..outputs.files import write_text
+from ..outputs.tables import csv_text
 from .annotated import AnnotatedScore, total_annotated
 from .bootstrap import bootstrap_intervals
 from .instances import SCORES, THRESHOLDS_PERCENT, InstanceScore, total
@@ -120,16 +119,14 @@ def _statistics(groups: list[np.ndarray]) -> dict[str, float]:
 
 def per_image_table(per_image: Sequence[ImageRow | tuple[str, str, str, InstanceScore]]) -> str:
     """Content of ``metrics_per_image.csv``: one row per image; counts of matches are those at IoU > 0.5."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     counts = ("truth_objects", "predicted_objects", "true_positives", "false_positives", "false_negatives")
-    writer.writerow(["image", "group", "modality", *counts, *SCORES])
+    lines: list[list[Any]] = [["image", "group", "modality", *counts, *SCORES]]
     for row in (ImageRow(*row) for row in per_image):
         score = row.score
         matched = (score.true_positives[0], score.false_positives[0], score.false_negatives[0])
         numbers = [score.truth_objects, score.predicted_objects, *(int(count) for count in matched)]
-        writer.writerow([row.name, row.group, row.modality, *numbers, *(f"{v:.6f}" for v in score.scores().values())])
-    return text.getvalue()
+        lines.append([row.name, row.group, row.modality, *numbers, *(f"{v:.6f}" for v in score.scores().values())])
+    return csv_text(lines)
 
 
 def write_metrics(

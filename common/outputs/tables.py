@@ -27,14 +27,16 @@ def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str
     Raises:
         KeyError: a row without one of the columns.
     """
+    return csv_text([columns, *([_seven_digits(row[name]) for name in columns] for row in rows)])
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV of lines of cells; what is None or nan stays empty, floats have all digits, so that they can be read back."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_text(row[name]) for name in columns] for row in rows)
+    # Python writes the shortest text that gives the same float back; nan alone differs from itself.
+    csv.writer(text, lineterminator="\n").writerows([cell if cell == cell else None for cell in row] for row in rows)
     return text.getvalue()
 
 
-def _text(value: object) -> str:
-    if value is None or value != value:  # nan alone differs from itself
-        return ""
-    return f"{value:.7g}" if isinstance(value, float) else str(value)
+def _seven_digits(value: object) -> object:
+    return f"{value:.7g}" if isinstance(value, float) and value == value else value
