@@ -84,12 +84,12 @@ def make_plan(
         split_by: "group" (patient, slide), or "image" for protocols that leak, with a warning.
         class_names: see :func:`.datasets.records.load_datalist`.
         load: reads the records instead, from ``dataset_dir`` and a list for problems, see :class:`.figures.Figures`;
-            tables, modalities and classes are then not known.
+            tables and modalities are then refused, ``class_names`` is not used.
 
     Raises:
         InputError: a data set that cannot be read, fewer patients than folds, a patient in several folds, a fold
-            without images, another number of folds than the data set or the lists bring, or an option that ``load``
-            does not know.
+            without images, another number of folds than the data set or the lists bring, or a table or modalities
+            beside ``load``.
     """
     problems: list[Problem] = []
     kinds: dict[str, Any] = {"modality_table": modality_table, "mosaic_table": mosaic_table, "modalities": modalities}

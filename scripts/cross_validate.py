@@ -60,7 +60,8 @@ which figures a bundle is judged by stands in its configs/metadata.json: "figure
 what is in the output folder:
   datalist.json            the plan: every image with its fold; a training of one fold can start from it as well
   fold0/                   model.pt, checkpoint.pt, train.log (follow it with tail -f), eval/ with the fold's own report
-  metrics.json             all images out of fold with 95 % intervals by patient, each fold, mean and standard deviation
+  metrics.json             all images out of fold with 95 % intervals by patient or group (none for a single one),
+                           each fold, mean and standard deviation
   metrics_per_image.csv    one row per image (or frame of a sequence) with its fold and patient or group
   report.html              the figures as tables and the worst images
   of the cardiac bundle also metrics_per_patient.csv and bland_altman.svg: volumes and ejection fractions
@@ -97,9 +98,11 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         help="group: a patient or slide is on one side (default); image: it may be on both, so the figures are too good",
     )
     parser.add_argument("--write_lists", type=Path, metavar="DIR", help="write the folds as such lists too")
-    parser.add_argument("--modality_table", type=Path, help="classes.csv, where it does not lie with the images")
-    parser.add_argument("--mosaic_table", type=Path, help="mosaics.csv, likewise")
-    parser.add_argument("--modalities", help="only images of these kinds, with commas: purple_on_* is H&E")
+    parser.add_argument("--modality_table", type=Path, help="classes.csv, if it lies elsewhere (not for frames)")
+    parser.add_argument("--mosaic_table", type=Path, help="mosaics.csv, likewise (not for frames)")
+    parser.add_argument(
+        "--modalities", help="only images of these kinds, with commas: purple_on_* is H&E (not for frames)"
+    )
     parser.add_argument("--plan_only", action="store_true", help="write the plan and stop")
     own, _, rest = _divide(words)
     return parser.parse_args(own), parse_overrides(rest)
@@ -176,9 +179,11 @@ def print_figures(gathered: Gathered) -> None:
     for row in rows:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
     print(table.note)
-    several = gathered.metrics["n_groups"] > 1
+    groups = gathered.metrics["n_groups"]
     intervals = (
-        "with 95 % intervals by patient or group" if several else "of one patient or group, so without intervals"
+        f"with 95 % intervals by patient or group ({groups} of them)"
+        if groups > 1
+        else "of one patient or group, so without intervals"
     )
     print(f"all images out of fold, {intervals}:")
     width = max(18, *(len(label) + 1 for label in figures.columns.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from ..brightfield.groups import load_records
 from ..brightfield.scores import (
     PER_FRAME,
     FrameScore,
-    group_note,
     mean_scores,
     read_scores,
     score_table,
@@ -63,10 +62,6 @@ def _sequence_picture(row: SequenceRow, results: Path) -> ReportImage:
     return ReportImage(row.name, picture, len(row.frames), ", ".join(notes), mean_scores(row.frames), unit="frame")
 
 
-def _note(metrics: Mapping[str, Any]) -> str:
-    return f"{group_note(metrics)} Hausdorff distances are means over the frames with an outline on both sides."
-
-
 FRAMES = Figures(
     columns={
         "mean_iou": "IoU",
@@ -84,7 +79,10 @@ FRAMES = Figures(
     plots=lambda rows: [],
     report_tables=lambda metrics: [score_table(metrics)],
     picture=_sequence_picture,
-    note=_note,
+    note=lambda metrics: (
+        "Each row is the mean over the frames of the groups of that fold. Hausdorff distances are means over the frames "
+        "with an outline on both sides."
+    ),
     group="group",
     load=load_records,
 )
