@@ -6,9 +6,10 @@ import numpy as np
 
 
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
-    """Starts of windows of equal length that cover ``length``, evenly spread, neighbours sharing at least ``overlap``.
+    """Starts of windows of equal length, evenly spread from one end of ``length`` to the other.
 
-    A negative overlap is the widest gap between neighbours.
+    With ``overlap`` >= 0 they cover ``length`` and neighbours share at least so much; a negative one is the widest gap
+    allowed between neighbours (not for :func:`window_ramps`).
 
     >>> window_starts(10, 4, 1), window_starts(10, 2, -3)
     ([0, 3, 6], [0, 4, 8])

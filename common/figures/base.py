@@ -21,7 +21,7 @@ class Plot(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """What differs between kinds of bundles. A row is what one picture of the report shows: an image, or a stack of them.
+    """What differs between kinds of bundles. A row is what one picture of the report shows: an image, a stack or a sequence.
 
     Attributes:
         columns: heading of each figure by its name in ``metrics.json``, for the tables of folds and of everything.
