@@ -52,7 +52,7 @@ EXAMPLES = """\
 examples:
   python scripts/benchmark.py
       256x256, 512x640 and 2000x2000
-  python scripts/benchmark.py --sizes 256x256 --count 100 --tta
+  python scripts/benchmark.py --sizes 256x256 --count 100 --tta true
   python scripts/benchmark.py --sizes 8000x8000 --count 1
       peak memory of a large image
   python scripts/benchmark.py --images my_folder
@@ -213,7 +213,7 @@ def run(options: argparse.Namespace) -> tuple[list[Row], list[Rival]]:
         InputError: images that cannot be read.
     """
     compares = options.compare or options.only_compare
-    overrides = [f"--{pair}" for pair in options.override] + (["--tta=true"] if options.tta else [])
+    overrides = [f"--{pair}" for pair in options.override] + ([f"--tta={options.tta}"] if options.tta else [])
     rows: list[Row] = []
     rivals: list[Rival] = []
 
@@ -256,7 +256,11 @@ def main() -> int:
     parser.add_argument("--stained", action="store_true", help="generate stained tissue, as --compare does")
     parser.add_argument("--compare", action="store_true", help="also time what needs no such network (stained tissue)")
     parser.add_argument("--only_compare", action="store_true", help="that alone")
-    parser.add_argument("--tta", action="store_true", help="with test-time augmentation")
+    parser.add_argument(
+        "--tta",
+        choices=("true", "false"),
+        help="with or without test-time augmentation (default: as the bundle has it)",
+    )
     parser.add_argument("--override", nargs="*", default=[], metavar="NAME=VALUE", help="overrides for the config")
     options = parser.parse_args()
     try:

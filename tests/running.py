@@ -21,9 +21,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def script_module(name: str) -> ModuleType:
     """``scripts/<name>.py`` as a module, for tests of its functions."""
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"script_{name}", REPOSITORY / "scripts" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up their annotations
     spec.loader.exec_module(module)
     return module
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from running import REPOSITORY, script_module
 
 from common.cine.function import heart_function, measure_volumes
 from common.cine.study import read_studies
@@ -26,7 +27,6 @@ from common.outputs.labels import read_label_tiff
 from common.synthetic import stained_image, write_bowl_layout
 from common.targets import typical_diameter
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "scripts"
 BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))
 
@@ -308,6 +308,23 @@ def test_annotations_are_hidden_where_one_fold_trains_and_nowhere_else(tmp_path:
             assert np.array_equal(truth > 0, (truth > 0) | (left > 0))
     again = tool("hide_annotations.py", data, out)
     assert again.returncode == 1 and "a new or an empty folder" in again.stderr and "Traceback" not in again.stderr
+
+
+@pytest.mark.parametrize("value", [None, "true", "false"])
+def test_the_benchmark_switches_test_time_augmentation_on_or_off_or_leaves_it_to_the_bundle(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, given = script_module("benchmark"), list[list[str]]()
+
+    def measure(bundle: Path, images: Path, overrides: list[str], name: str) -> object:
+        given.append(overrides)
+        return module.Row(name, 1, 1, dict.fromkeys(module.STAGES, 1.0), 0.5, 1.0)
+
+    monkeypatch.setattr(module, "measure", measure)
+    words = ["--sizes", "32x32", "--count", "1", *([] if value is None else ["--tta", value])]
+    monkeypatch.setattr("sys.argv", ["benchmark.py", *words])
+    assert module.main() == 0
+    assert given == [[] if value is None else [f"--tta={value}"]]
 
 
 @pytest.mark.slow
