@@ -191,7 +191,7 @@ def folds_table(metrics: Mapping[str, Any], figures: Figures) -> ReportTable:
         values = [part["over_folds"].get(figure, {}).get(name) for figure in figures.columns]
         rows.append([label, *[None] * len(figures.counts), *values])
     columns = ["fold", *figures.counts.values(), *figures.columns.values()]
-    return ReportTable("Each fold", columns, rows, figures.note(metrics))
+    return ReportTable("Each fold", columns, rows, figures.note)
 
 
 def _images(run: CrossValidation, gathered: Gathered) -> list[ReportImage]:

@@ -34,7 +34,7 @@ class Figures:
         plots: pictures of all rows, of those that there is anything to draw of.
         report_tables: tables of everything for the report, from the content of ``metrics.json``.
         picture: entry in the report, from a row and the folder with the results of its fold.
-        note: what the headings leave open, from the content of ``metrics.json``.
+        note: what the headings leave open.
         done: what the network did to an image, for the head of the report.
         group: what no fold divides, in the singular, for the head of the report.
         load: records of a data set, from where it lies and a list for problems; None:
@@ -51,7 +51,7 @@ class Figures:
     plots: Callable[[Sequence[Any]], list[Plot]]
     report_tables: Callable[[Mapping[str, Any]], list[ReportTable]]
     picture: Callable[[Any, Path], ReportImage]
-    note: Callable[[Mapping[str, Any]], str]
+    note: str
     done: str = "segmented"
     group: str = "patient"
     load: Callable[[str | Path | Sequence[str | Path], list[Problem] | None], list[dict[str, Any]]] | None = None

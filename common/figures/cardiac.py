@@ -95,7 +95,7 @@ CARDIAC = Figures(
     plots=_stack_plots,
     report_tables=lambda metrics: [table for table in (cardiac_table(metrics), agreement_table(metrics)) if table.rows],
     picture=_stack_picture,
-    note=lambda metrics: (
+    note=(
         "Dice, IoU and pixel accuracy are plain means over all drawn frames; a contour is good if its average "
         "perpendicular distance (APD) is below 5 mm; EF: ejection fraction, predicted minus true."
     ),

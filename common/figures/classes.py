@@ -102,7 +102,7 @@ CLASSES = Figures(
     plots=_class_plots,
     report_tables=class_tables,
     picture=_class_picture,
-    note=lambda metrics: (
+    note=(
         "The class of a slide is that of the highest mean probability of its images. Balanced accuracy and mean F1 are "
         "means over the classes that a fold tests, so that a fold with few slides says little."
     ),

@@ -79,7 +79,7 @@ FRAMES = Figures(
     plots=lambda rows: [],
     report_tables=lambda metrics: [score_table(metrics)],
     picture=_sequence_picture,
-    note=lambda metrics: (
+    note=(
         "Each row is the mean over the frames of the groups of that fold. Hausdorff distances are means over the frames "
         "with an outline on both sides."
     ),

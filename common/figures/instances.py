@@ -67,7 +67,7 @@ INSTANCES = Figures(
     plots=lambda rows: [],
     report_tables=_instance_tables,
     picture=_instance_picture,
-    note=lambda metrics: (
+    note=(
         "Dice, IoU, AJI and competition score are means over images; F1, PQ and AP50 are counted over all objects. "
         "Groups are patients, slides or fields."
     ),
