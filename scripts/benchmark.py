@@ -31,18 +31,18 @@ from tqdm import tqdm
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from common.baselines import nuclei_without_learning  # noqa: E402
-from common.cine.phantom import phantom_cine  # noqa: E402
-from common.cine.phantom_files import write_phantom_study  # noqa: E402
+from common.cine.phantom.files import write_phantom_study  # noqa: E402
+from common.cine.phantom.study import phantom_cine  # noqa: E402
 from common.datasets.folds import group_of  # noqa: E402
 from common.datasets.labels import read_instances  # noqa: E402
 from common.datasets.records import images_only  # noqa: E402
 from common.errors import InputError  # noqa: E402
-from common.images import read_image  # noqa: E402
+from common.images.reading import read_image  # noqa: E402
 from common.metrics.annotated import score_truth  # noqa: E402
 from common.metrics.summary import ImageRow, summarise  # noqa: E402
-from common.pixelwise import time_pixelwise  # noqa: E402
-from common.synthetic import fluorescence_image, stained_image  # noqa: E402
+from common.nuclei.baselines import nuclei_without_learning  # noqa: E402
+from common.nuclei.pixelwise import time_pixelwise  # noqa: E402
+from common.nuclei.synthetic import fluorescence_image, stained_image  # noqa: E402
 
 STAGES = ("read", "network", "decode", "write", "wall")
 SCORES = {"mean_dice": "Dice", "mean_aji": "AJI", "f1": "F1 at IoU 0.5", "panoptic_quality": "PQ"}

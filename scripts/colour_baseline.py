@@ -31,7 +31,7 @@ from common.datasets.folds import by_image, class_of, group_of  # noqa: E402
 from common.datasets.list_files import read_fold_lists  # noqa: E402
 from common.datasets.records import load_datalist  # noqa: E402
 from common.errors import InputError, Problem  # noqa: E402
-from common.images import read_image  # noqa: E402
+from common.images.reading import read_image  # noqa: E402
 from common.metrics.classification import ClassRow  # noqa: E402
 from common.metrics.classification_summary import summarise_classes  # noqa: E402
 from common.outputs.files import write_text  # noqa: E402

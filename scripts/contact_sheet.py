@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.datasets.labels import read_instances  # noqa: E402
 from common.datasets.records import load_datalist  # noqa: E402
 from common.errors import InputError  # noqa: E402
-from common.images import read_image  # noqa: E402
+from common.images.reading import read_image  # noqa: E402
 from common.outputs.png import write_png  # noqa: E402
 from common.report.contact_sheet import draw_sheet  # noqa: E402
-from common.sampling import SamplingSettings, find_sites  # noqa: E402
+from common.tissue.sampling import SamplingSettings, find_sites  # noqa: E402
 
 EXAMPLES = """\
 examples:

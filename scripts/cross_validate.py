@@ -19,14 +19,14 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from common.crossval import CrossValidation, FoldFailed, make_plan  # noqa: E402
+from common.crossval.out_of_fold import Gathered, folds_table, gather, write_gathered  # noqa: E402
+from common.crossval.processes import parse_overrides  # noqa: E402
+from common.crossval.runs import CrossValidation, FoldFailed, make_plan  # noqa: E402
 from common.datasets.datalist import read_json  # noqa: E402
 from common.datasets.folds import SPLIT_BY  # noqa: E402
 from common.datasets.list_files import write_fold_lists  # noqa: E402
 from common.errors import InputError, Problem  # noqa: E402
 from common.figures import figures_of  # noqa: E402
-from common.out_of_fold import Gathered, folds_table, gather, write_gathered  # noqa: E402
-from common.processes import parse_overrides  # noqa: E402
 
 EXAMPLES = """\
 examples:

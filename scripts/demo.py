@@ -28,8 +28,8 @@ from skimage import data
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from common.nuclei.synthetic import stained_image  # noqa: E402
 from common.outputs.labels import read_label_tiff  # noqa: E402
-from common.synthetic import stained_image  # noqa: E402
 
 SCORES = {
     "competition_score": "competition score",

@@ -27,9 +27,9 @@ from common.datasets.folds import with_folds  # noqa: E402
 from common.datasets.labels import read_instances  # noqa: E402
 from common.datasets.records import load_datalist  # noqa: E402
 from common.errors import InputError  # noqa: E402
-from common.images import read_image  # noqa: E402
+from common.images.reading import read_image  # noqa: E402
 from common.outputs.labels import write_label_tiff  # noqa: E402
-from common.sampling import hide_annotations  # noqa: E402
+from common.tissue.sampling import hide_annotations  # noqa: E402
 
 EXAMPLES = """\
 examples:

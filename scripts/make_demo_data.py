@@ -16,12 +16,12 @@ import tifffile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.brightfield.movies import draw_movie  # noqa: E402
-from common.cine.phantom import Phantom, phantom_cine  # noqa: E402
-from common.cine.phantom_files import write_phantom_pictures, write_phantom_study  # noqa: E402
+from common.brightfield.generated.movies import draw_movie  # noqa: E402
+from common.cine.phantom.files import write_phantom_pictures, write_phantom_study  # noqa: E402
+from common.cine.phantom.study import Phantom, phantom_cine  # noqa: E402
 from common.errors import InputError  # noqa: E402
+from common.nuclei.synthetic import GeneratedImage, fluorescence_image, stained_image, write_bowl_layout  # noqa: E402
 from common.outputs.labels import write_label_tiff  # noqa: E402
-from common.synthetic import GeneratedImage, fluorescence_image, stained_image, write_bowl_layout  # noqa: E402
 
 EXAMPLES = """\
 examples:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from common.cine.dicom_writing import AXIAL, write_cine_images, write_mr_image
-from common.cine.geometry import base_to_apex
+from common.cine.phantom.dicom import AXIAL, write_cine_images, write_mr_image
+from common.cine.reading.geometry import base_to_apex
 
 ROWS, COLUMNS = 12, 17
 SPACING = (1.5, 1.25)

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
-from common.images import read_stored
+from common.images.reading import read_stored
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

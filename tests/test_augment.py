@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common import augment as looks
-from common.augment import augment
+from common.nuclei import augment as looks
+from common.nuclei.augment import augment
 
 MODALITIES = ["fluorescence", "brightfield", "purple_white"]
 

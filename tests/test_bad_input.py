@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from common.nuclei.synthetic import fluorescence_image
 from common.outputs.labels import read_label_tiff
-from common.synthetic import fluorescence_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLE = REPOSITORY / "bundles" / "microscopy_nuclei_instance_segmentation"

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from common.baselines import BaselineSettings, nuclei_without_learning
 from common.datasets.labels import read_instances
-from common.images import read_image
+from common.images.reading import read_image
 from common.metrics.instances import pool, score_image
-from common.stain import combine_stains
+from common.nuclei.baselines import BaselineSettings, nuclei_without_learning
+from common.tissue.stain import combine_stains
 
 
 def tissue(rng: np.random.Generator, shape: tuple[int, int] = (150, 190)) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from common.blocks import decode_in_blocks
-from common.instances import DecodeSettings, Instances, decode
-from common.targets import normalised_distance
+from common.nuclei.blocks import decode_in_blocks
+from common.nuclei.instances import DecodeSettings, Instances, decode
+from common.nuclei.targets import normalised_distance
 
 SETTINGS = DecodeSettings()
 
@@ -159,7 +159,7 @@ def test_blocks_that_disagree_by_a_pixel_still_give_every_object_once(
         count, labels = cv2.connectedComponents((moved > 0).astype(np.uint8))
         return Instances(labels.astype(np.int32), np.ones(count - 1, np.float32))
 
-    monkeypatch.setattr("common.blocks.decode", shifted)
+    monkeypatch.setattr("common.nuclei.blocks.decode", shifted)
     for block in (40, 55, 70, 90):
         found = decode_in_blocks(foreground, foreground, 10.0, SETTINGS, block=block, margin=14)
         assert len(found.confidence) == len(centres)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from numpy.random import RandomState
 
-from common.brightfield.augment import Normalised, RandLookd, RandScened, RandWarpd, inner_texture
-from common.brightfield.generate import draw_scene
-from common.brightfield.outlines import FILLED, draw_outline
+from common.brightfield.generated.aggregates import draw_scene
+from common.brightfield.generated.outlines import FILLED, draw_outline
+from common.brightfield.training.augment import Normalised, RandLookd, RandScened, RandWarpd, inner_texture
 
 
 def sample(dims: int = 2, side: int = 64, channels: int = 1, value: int = 1) -> dict[str, torch.Tensor]:

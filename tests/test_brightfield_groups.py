@@ -11,9 +11,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from common.brightfield.copies import find_copies
-from common.brightfield.groups import GroupSplit, divide, thinned
-from common.brightfield.stopping import BestAndStop, LossCurve
+from common.brightfield.reading.copies import find_copies
+from common.brightfield.reading.groups import GroupSplit, divide, thinned
+from common.brightfield.training.stopping import BestAndStop, LossCurve
 from common.errors import InputError
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from common.brightfield.consistency import Region, overlap_of, settle
-from common.brightfield.main_object import MainObjectd
-from common.brightfield.parts import classes_inside, filled, parts_of
-from common.brightfield.tracking import Follower, main_parts
+from common.brightfield.objects.consistency import Region, overlap_of, settle
+from common.brightfield.objects.main import MainObjectd
+from common.brightfield.objects.parts import classes_inside, filled, parts_of
+from common.brightfield.objects.tracking import Follower, main_parts
 from common.errors import InputError
 
 ROWS, COLUMNS = 90, 110

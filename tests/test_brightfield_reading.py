@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from common.brightfield.reading import read_frames, read_label
-from common.brightfield.sequences import sequence_records, sequences_of
+from common.brightfield.reading.records import read_frames, read_label
+from common.brightfield.reading.sequences import sequence_records, sequences_of
 from common.errors import InputError
 
 FRAMES, ROWS, COLUMNS = 10, 30, 41

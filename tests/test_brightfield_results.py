@@ -21,17 +21,17 @@ from PIL import Image
 from skimage.measure import regionprops
 from test_report import Page
 
-from common.brightfield.main_object import MainObjectd
-from common.brightfield.pictures import frame_picture, look_of, shown_frames
-from common.brightfield.plots import time_curves
-from common.brightfield.results import FrameResults
-from common.brightfield.scores import FrameScore, mean_scores, summarise
-from common.brightfield.sequence_files import PagesWriter
-from common.brightfield.sequences import sequence_records
-from common.brightfield.shape import MICROMETRES, frame_shapes
+from common.brightfield.objects.main import MainObjectd
+from common.brightfield.objects.shape import MICROMETRES, frame_shapes
+from common.brightfield.output.files import PagesWriter
+from common.brightfield.output.pictures import frame_picture, look_of, shown_frames
+from common.brightfield.output.plots import time_curves
+from common.brightfield.output.results import FrameResults
+from common.brightfield.output.scores import FrameScore, mean_scores, summarise
+from common.brightfield.reading.sequences import sequence_records
 from common.brightfield.transforms import ClassMapsd, ReadFramesd
+from common.engine.loading import ReadAheadLoader
 from common.inferers import TiledInferer
-from common.loading import ReadAheadLoader
 from common.outputs.labels import read_label_tiff, read_pixel_size
 
 ROWS, COLUMNS = 60, 80

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from running import REPOSITORY, Results, command, environment, run
 
-from common.brightfield.movies import Movie, draw_movie
+from common.brightfield.generated.movies import Movie, draw_movie
 
 BUNDLE = REPOSITORY / "bundles" / "brightfield_gastruloid_segmentation"
 GROUPS = 4

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))
 # What is run with what. An overlay is never run alone.
 RUNS = (("train.json",), ("inference.json",), ("train.json", "evaluate.json"), ("train.json", "multi_gpu_train.json"))
-CHECK = {"_target_": "scripts.common.overrides.check_overrides"}
+CHECK = {"_target_": "scripts.common.engine.overrides.check_overrides"}
 # Arguments that change how fast an image is done, never what comes out.
 SPEED = {"batch_size", "workers", "num_workers", "ahead"}
 # What makes the masks that Dice and IoU are computed from.

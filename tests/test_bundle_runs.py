@@ -18,8 +18,8 @@ import pytest
 import torch
 from running import REPOSITORY, Results, command, environment, run, short_training
 
-from common.images import image_shape
-from common.synthetic import fluorescence_image, stained_image, write_bowl_layout
+from common.images.reading import image_shape
+from common.nuclei.synthetic import fluorescence_image, stained_image, write_bowl_layout
 
 BUNDLE = REPOSITORY / "bundles" / "microscopy_nuclei_instance_segmentation"
 EPOCHS = 6

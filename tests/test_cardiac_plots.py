@@ -11,17 +11,11 @@ import pytest
 from PIL import Image
 
 from common.cine.function import VolumeCurve, heart_function
+from common.cine.plots import bland_altman_plot, volume_curve
+from common.cine.tiles import ENDOCARDIUM, EPICARDIUM, TRUTH, cine_pictures, tiles
 from common.errors import InputError
 from common.metrics.cardiac import bland_altman
-from common.report.animation import cine_pictures, encode_animation, write_animation
-from common.report.cardiac_plots import (
-    ENDOCARDIUM,
-    EPICARDIUM,
-    TRUTH,
-    bland_altman_plot,
-    tiles,
-    volume_curve,
-)
+from common.report.animation import encode_animation, write_animation
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOLUMES = np.array([120.0, 110, 80, 60, 52, 60, 85, 100, 112, 118])

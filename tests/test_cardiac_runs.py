@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from running import REPOSITORY, Results, command, environment, run
 
-from common.cine.phantom import Phantom, phantom_cine
-from common.cine.phantom_files import write_phantom_pictures, write_phantom_study
+from common.cine.phantom.files import write_phantom_pictures, write_phantom_study
+from common.cine.phantom.study import Phantom, phantom_cine
 from common.datasets.contours import contour_to_mask, read_contour
 from common.metrics.pixel import score_pixels
 

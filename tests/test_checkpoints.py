@@ -14,7 +14,7 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from torch import nn
 
-from common.checkpoints import (
+from common.engine.checkpoints import (
     RunCheckpoint,
     WeightsSaver,
     file_hash,
@@ -23,9 +23,9 @@ from common.checkpoints import (
     network_weights,
     save_half,
 )
+from common.engine.numbered import NumberedSampler
+from common.engine.transfer import start_from
 from common.errors import InputError
-from common.numbered import NumberedSampler
-from common.transfer import start_from
 
 EPOCHS, SAMPLES, BATCH = 5, 6, 2
 

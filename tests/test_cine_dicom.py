@@ -13,10 +13,9 @@ from dicoms import AXIAL, COLUMNS, ROWS, SPACING, oblique, write_mr
 from pydicom.pixels import get_decoder
 from pydicom.uid import JPEGLosslessSV1, MRImageStorage, RLELossless
 
-from common.cine.dicom import is_dicom, read_frame
-from common.cine.geometry import (
+from common.cine.reading.dicom import is_dicom, read_frame
+from common.cine.reading.geometry import (
     base_to_apex,
-    lps_to_ras,
     slice_distances,
     slice_normal,
     stack_affine,
@@ -25,6 +24,7 @@ from common.cine.geometry import (
     uneven_slices,
 )
 from common.errors import InputError
+from common.outputs.nifti import lps_to_ras
 
 
 @pytest.fixture

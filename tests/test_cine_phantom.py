@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from common.cine.function import measure_volumes
-from common.cine.geometry import base_to_apex, to_patient
-from common.cine.phantom import Phantom, phantom_cine
-from common.cine.phantom_files import write_phantom_pictures, write_phantom_study
-from common.cine.study import read_studies
+from common.cine.phantom.files import write_phantom_pictures, write_phantom_study
+from common.cine.phantom.study import Phantom, phantom_cine
+from common.cine.reading.geometry import base_to_apex, to_patient
+from common.cine.reading.study import read_studies
 from common.datasets.lv_labels import read_lv_label
 from common.datasets.records import load_datalist
 from common.errors import InputError, Problem
-from common.images import read_image
+from common.images.reading import read_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -189,8 +189,8 @@ def test_without_pydicom_everything_but_dicom_works(tmp_path: Path) -> None:
 import sys
 sys.modules["pydicom"] = None
 from pathlib import Path
-from common.cine.phantom import phantom_cine
-from common.cine.phantom_files import write_phantom_pictures, write_phantom_study
+from common.cine.phantom.study import phantom_cine
+from common.cine.phantom.files import write_phantom_pictures, write_phantom_study
 from common.errors import InputError
 made = phantom_cine(phases=2, slices=2, size=(64, 64), slice_distance_mm=30.0)
 print(len(write_phantom_pictures({str(tmp_path)!r}, made)))

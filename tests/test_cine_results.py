@@ -21,11 +21,11 @@ from PIL import Image
 from scipy import ndimage
 from test_report import Page
 
-from common.cine.results import CineResults
-from common.cine.stack_files import seg_choice, shown_phases, write_contours, write_frames
-from common.cine.stack_reading import read_stacks
-from common.cine.stacks import stack_records
-from common.cine.tables import stack_function
+from common.cine.output.files import seg_choice, shown_phases, write_contours, write_frames
+from common.cine.output.results import CineResults
+from common.cine.output.tables import stack_function
+from common.cine.reading.records import read_stacks
+from common.cine.reading.stacks import stack_records
 from common.cine.transforms import ReadStackd
 from common.datasets.contours import contour_to_mask, read_contour
 from common.errors import InputError, Problem

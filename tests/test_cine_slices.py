@@ -18,7 +18,7 @@ from common.cine.slices import (
     spacing_of,
 )
 from common.errors import InputError
-from common.resize import resize
+from common.images.resize import resize
 
 
 @pytest.fixture

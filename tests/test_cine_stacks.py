@@ -13,8 +13,8 @@ import torch
 from dicoms import DISTANCE, PATIENT, PHASES, SLICES, SPACING, value, write_cine
 from PIL import Image
 
-from common.cine.stacks import file_stem, stack_records, stacks_of
-from common.cine.study import read_studies
+from common.cine.reading.stacks import file_stem, stack_records, stacks_of
+from common.cine.reading.study import read_studies
 from common.cine.transforms import ReadStackd
 from common.datasets.records import load_datalist
 from common.errors import InputError, Problem

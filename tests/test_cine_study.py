@@ -10,8 +10,8 @@ import pydicom
 import pytest
 from dicoms import AXIAL, COLUMNS, DISTANCE, PATIENT, PHASES, ROWS, SLICES, oblique, value, write_cine, write_mr
 
-from common.cine.geometry import to_patient
-from common.cine.study import CineStudy, read_studies
+from common.cine.reading.geometry import to_patient
+from common.cine.reading.study import CineStudy, read_studies
 from common.errors import InputError, Problem
 
 

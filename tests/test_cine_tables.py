@@ -11,7 +11,7 @@ import pytest
 from cine_items import PHASES, ROWS, SLICES, stack_item
 
 from common.cine.areas import frame_areas
-from common.cine.tables import (
+from common.cine.output.tables import (
     FRAME_COLUMNS,
     FUNCTION_COLUMNS,
     VOLUME_COLUMNS,

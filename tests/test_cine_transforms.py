@@ -16,11 +16,11 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 from skimage.draw import disk
 
-from common.cine.stacks import stack_records
+from common.cine.reading.stacks import stack_records
 from common.cine.transforms import LvStackd, ReadSliced, ReadStackd
 from common.datasets.sunnybrook import records
+from common.engine.loading import ReadAheadLoader
 from common.errors import InputError
-from common.loading import ReadAheadLoader
 
 SHAPE = (96, 120)
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from common.crossval import make_plan
+from common.crossval.runs import make_plan
 from common.datasets.class_folders import as_entries, case_of, found_classes, from_entries, matches, slide_of
 from common.datasets.datalist import read_datalist, write_datalist
 from common.datasets.folds import by_image, check_folds, group_of, split, warn_of_leak, with_folds
 from common.datasets.list_files import read_fold_lists, write_fold_lists
 from common.datasets.records import images_only, load_datalist
+from common.datasets.splits import Split
 from common.errors import InputError, Problem
-from common.splits import Split
 
 CLASSES = ("CLL", "FL", "MCL")
 # Slides of each class; two of FL are blocks of one case.

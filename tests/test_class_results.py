@@ -16,16 +16,16 @@ from monai.transforms import Compose
 from test_report import Page
 from torch import nn
 
-from common.class_results import ClassResults
 from common.datasets.tables import read_table
+from common.engine.loading import ReadAheadLoader
 from common.errors import InputError, Problem
-from common.images import image_shape, read_image
+from common.images.reading import image_shape, read_image
 from common.inferers import PatchInferer
-from common.loading import ReadAheadLoader
 from common.outputs.png import write_png
-from common.patch_transforms import PatchVotesd, ReadTissued
-from common.patch_votes import PatchVotes
-from common.predictions import NO_TISSUE, Prediction, predict_image, predict_slides
+from common.patches.predictions import NO_TISSUE, Prediction, predict_image, predict_slides
+from common.patches.results import ClassResults
+from common.patches.transforms import PatchVotesd, ReadTissued
+from common.patches.votes import PatchVotes
 
 CLASSES = ("CLL", "FL", "MCL")
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from common.nuclei.synthetic import stained_image
 from common.outputs.png import write_png
 from common.report.contact_sheet import draw_sheet
-from common.sampling import SamplingSettings, Sites, cut_patch, find_sites
-from common.synthetic import stained_image
+from common.tissue.sampling import SamplingSettings, Sites, cut_patch, find_sites
 
 NONE = np.zeros((0, 2), np.int32)
 

@@ -14,12 +14,12 @@ import pytest
 from hearts import stack, worse
 from running import REPOSITORY, script_module
 
-from common.checkpoints import file_hash
-from common.crossval import CrossValidation, Plan
+from common.cine.scores.summary import score_stack, summarise_cardiac, volumes_of, write_cardiac_metrics
+from common.crossval.out_of_fold import gather, over_folds, write_gathered
+from common.crossval.runs import CrossValidation, Plan
+from common.engine.checkpoints import file_hash
 from common.errors import InputError
 from common.figures import CARDIAC, INSTANCES, figures_of
-from common.metrics.cardiac_summary import score_stack, summarise_cardiac, volumes_of, write_cardiac_metrics
-from common.out_of_fold import gather, over_folds, write_gathered
 
 PATIENTS = {"ann": 0, "ben": 0, "cleo": 1, "dora": 1}
 

@@ -15,8 +15,7 @@ import pytest
 import tifffile
 from running import REPOSITORY, script_module
 
-from common.brightfield.groups import GroupSplit
-from common.brightfield.scores import (
+from common.brightfield.output.scores import (
     FrameScore,
     group_note,
     mean_scores,
@@ -25,11 +24,12 @@ from common.brightfield.scores import (
     summarise,
     write_scores,
 )
-from common.checkpoints import file_hash
-from common.crossval import CrossValidation, Plan, make_plan
+from common.brightfield.reading.groups import GroupSplit
+from common.crossval.out_of_fold import gather, write_gathered
+from common.crossval.runs import CrossValidation, Plan, make_plan
+from common.engine.checkpoints import file_hash
 from common.errors import InputError
 from common.figures import FIGURES, FRAMES, figures_of
-from common.out_of_fold import gather, write_gathered
 
 BUNDLE = REPOSITORY / "bundles" / "brightfield_gastruloid_segmentation"
 GROUPS = ("ann", "ben", "cleo")

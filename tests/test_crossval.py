@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import torch
 
-from common.checkpoints import file_hash
-from common.crossval import CrossValidation, FoldFailed, Plan, make_plan
+from common.crossval.out_of_fold import gather, over_folds, write_gathered
+from common.crossval.processes import failure, parse_overrides, run_logged
+from common.crossval.runs import CrossValidation, FoldFailed, Plan, make_plan
 from common.datasets.list_files import write_fold_lists
+from common.engine.checkpoints import file_hash
 from common.errors import InputError
 from common.metrics.instances import score_image
 from common.metrics.summary import ImageRow, summarise, write_metrics
-from common.out_of_fold import gather, over_folds, write_gathered
+from common.nuclei.synthetic import fluorescence_image
 from common.outputs.labels import write_label_tiff
-from common.processes import failure, parse_overrides, run_logged
-from common.synthetic import fluorescence_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLE = REPOSITORY / "bundles" / "microscopy_nuclei_instance_segmentation"
@@ -190,7 +190,7 @@ def test_an_evaluation_counts_only_for_the_weights_it_was_made_with(finished: Cr
 
 
 def test_what_is_finished_is_not_run_again(finished: CrossValidation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.crossval.run_logged", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr("common.crossval.runs.run_logged", lambda *_: pytest.fail("a process was started"))
     before, said = contents(finished.output_dir), list[str]()
     assert finished.run_fold(0, said.append) == []
     assert said == ["fold 0: trained already", "fold 0: evaluated already"]
@@ -226,7 +226,7 @@ def test_trainings_and_evaluations_that_left_out_an_image_go_on_and_their_status
             fake_evaluation(run, 0, leave_out=name if explained else "")
         return 1
 
-    monkeypatch.setattr("common.crossval.run_logged", child)
+    monkeypatch.setattr("common.crossval.runs.run_logged", child)
     monkeypatch.setattr(CrossValidation, "train_command", lambda *_: ["train"])
     reasons = [problem.reason for problem in run.run_fold(0, lambda _: None)]
     assert "its training ended with status 1" in reasons[0]

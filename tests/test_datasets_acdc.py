@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 import torch
 
-from common.cine.geometry import stack_affine
-from common.cine.phantom import Phantom, phantom_cine
+from common.cine.phantom.study import Phantom, phantom_cine
+from common.cine.reading.geometry import stack_affine
+from common.cine.reading.stacks import stack_records, stacks_of
 from common.cine.regions import LvRegionsd
+from common.cine.scores.summary import score_stack, summarise_cardiac, volumes_of, write_cardiac_metrics
+from common.cine.scores.tables import read_frames
 from common.cine.slices import read_slice
-from common.cine.stacks import stack_records, stacks_of
 from common.cine.transforms import ReadSliced, ReadStackd
 from common.datasets import acdc
 from common.datasets.datalist import read_datalist, write_datalist
 from common.datasets.lv_labels import read_lv_label
 from common.datasets.records import load_datalist
+from common.datasets.splits import Split
+from common.engine.losses import PartialClassLoss
 from common.errors import InputError, Problem
-from common.losses import PartialClassLoss
-from common.metrics.cardiac_summary import score_stack, summarise_cardiac, volumes_of, write_cardiac_metrics
-from common.metrics.cardiac_tables import read_frames
 from common.outputs import nifti
 from common.outputs.nifti import kept_nifti, write_nifti
-from common.splits import Split
 
 pytest.importorskip("nibabel")
 
@@ -329,7 +329,7 @@ def test_without_nibabel_the_readers_import_and_the_error_names_the_package(two:
     code = """
 import sys
 sys.modules["nibabel"] = None
-from common.cine.stack_pictures import read_pictures
+from common.cine.reading.pictures import read_pictures
 from common.datasets.records import load_datalist
 try:
     load_datalist(sys.argv[1])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from common.datasets.dsb2018 import records
-from common.datasets.modality import MODALITIES, guess_modality
-from common.images import list_images, read_image
+from common.images.modality import MODALITIES, guess_modality
+from common.images.reading import list_images, read_image
 
 WHITE, PURPLE, YELLOW, DARK_PURPLE = (225, 222, 230), (180, 160, 205), (215, 200, 140), (90, 50, 130)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from common.devices import bf16_is_fast, pick_amp, pick_device
+from common.engine.devices import bf16_is_fast, pick_amp, pick_device
 
 
 @pytest.mark.parametrize(("found", "expected"), [(True, "cuda:0"), (False, "cpu")])
@@ -27,7 +27,7 @@ def test_a_named_device_is_obeyed(name: str | torch.device) -> None:
 def test_a_plain_wish_is_obeyed_and_auto_asks_the_processor(
     monkeypatch: pytest.MonkeyPatch, amp: bool, fast: bool
 ) -> None:
-    monkeypatch.setattr("common.devices.bf16_is_fast", lambda device: fast)
+    monkeypatch.setattr("common.engine.devices.bf16_is_fast", lambda device: fast)
     device = torch.device("cpu")
     assert pick_amp(amp, device) is amp
     assert pick_amp("auto", device) is fast

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.fields import field_groups, stitch, stitch_instances
+from common.nuclei.fields import field_groups, stitch, stitch_instances
 
 POSITIONS = ["up_left", "up_right", "down_left", "down_right"]
 

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image as PilImage
 
 from common.errors import InputError
-from common.images import IMAGE_SUFFIXES, image_shape, list_images, read_image, read_stored
+from common.images.reading import IMAGE_SUFFIXES, image_shape, list_images, read_image, read_stored
 
 ROWS, COLUMNS = 11, 17
 

@@ -9,10 +9,10 @@ import torch
 from monai.data import MetaTensor, decollate_batch
 from torch import nn
 
+from common.images.windows import window_ramps, window_starts
 from common.inferers import AutocastInferer, MagnificationInferer, SizeAdaptiveInferer, TiledInferer
-from common.instances import decode
-from common.targets import normalised_distance
-from common.windows import window_ramps, window_starts
+from common.nuclei.instances import decode
+from common.nuclei.targets import normalised_distance
 
 
 class Logit(nn.Module):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from common.instances import DecodeSettings, Instances, decode, fill_holes
-from common.targets import normalised_distance
+from common.nuclei.instances import DecodeSettings, Instances, decode, fill_holes
+from common.nuclei.targets import normalised_distance
 
 SETTINGS = DecodeSettings()
 DIAMETER = 20.0

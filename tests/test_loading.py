@@ -10,8 +10,8 @@ import pytest
 import torch
 from monai.transforms import Compose, MapTransform
 
+from common.engine.loading import ReadAheadLoader, input_error
 from common.errors import InputError, Problem
-from common.loading import ReadAheadLoader, input_error
 
 
 class Items:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from common.losses import InstanceMapLoss, PartialClassLoss
+from common.engine.losses import InstanceMapLoss, PartialClassLoss
 
 
 @pytest.fixture

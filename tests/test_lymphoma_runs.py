@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from running import REPOSITORY, Results, command, environment, run
 
+from common.nuclei.synthetic import stained_image
 from common.outputs.png import write_png
-from common.synthetic import stained_image
 
 BUNDLE = REPOSITORY / "bundles" / "pathology_lymphoma_classification"
 CLASSES = {

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from common import magnification
 from common.errors import InputError
-from common.magnification import resolve_mpp, scale_to
+from common.images import magnification
+from common.images.magnification import resolve_mpp, scale_to
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image as PilImage
 from running import REPOSITORY, script_module
 
-from common.checkpoints import file_hash
-from common.crossval import CrossValidation, Plan
+from common.crossval.out_of_fold import gather, write_gathered
+from common.crossval.runs import CrossValidation, Plan
+from common.engine.checkpoints import file_hash
 from common.errors import InputError
 from common.figures import CLASSES, figures_of
 from common.metrics.classification import ClassRow, class_scores, confusion_matrix, reliability, slide_rows
@@ -29,7 +30,6 @@ from common.metrics.classification_summary import (
     summarise_classes,
     write_class_metrics,
 )
-from common.out_of_fold import gather, write_gathered
 from common.report.class_plots import confusion_plot, reliability_plot
 
 NAMES = ("CLL", "FL", "MCL")

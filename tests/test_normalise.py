@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common.augment import unchanged
-from common.normalise import compress, intensity_range, is_dark_field, normalise, to_unit_range
+from common.images.normalise import compress, intensity_range, is_dark_field, normalise, to_unit_range
+from common.nuclei.augment import unchanged
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import torch
 from monai.transforms import Compose, RandFlipd, RandShiftIntensityd
 
+from common.engine.numbered import NumberedDataset, read_items
 from common.errors import InputError, Problem
-from common.numbered import NumberedDataset, read_items
 
 ITEMS = [{"name": str(i), "image": torch.arange(12.0).reshape(1, 3, 4) + 100 * i} for i in range(5)]
 

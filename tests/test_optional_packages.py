@@ -18,7 +18,8 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 """
 MODULES = (
-    "datasets.records, splits, training, numbered, transforms, results, out_of_fold, threshold_handler, report.html"
+    "datasets.records, datasets.splits, nuclei.training, nuclei.transforms, nuclei.results, nuclei.threshold_handler, "
+    "engine.numbered, crossval.out_of_fold, report.html"
 )
 
 

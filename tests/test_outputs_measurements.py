@@ -12,7 +12,7 @@ from skimage.measure import regionprops
 from skimage.morphology import convex_hull_image
 
 from common.outputs.measurements import LENGTHS, compact, measure, write_measurements
-from common.stain import combine_stains
+from common.tissue.stain import combine_stains
 
 SAME = {
     "area_px": "area",

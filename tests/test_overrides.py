@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from common.engine.overrides import check_overrides
 from common.errors import InputError
-from common.overrides import check_overrides
 
 TRAIN: dict[str, Any] = {
     "dataset_dir": "data",

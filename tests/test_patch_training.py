@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.patch_training import BalancedDataset, RandPatchd, RandStaind
-from common.patches import tissue_mask
+from common.patches.places import tissue_mask
+from common.patches.training import BalancedDataset, RandPatchd, RandStaind
 
 
 def tissue(rows=60, columns=80, seed=0):

@@ -14,8 +14,8 @@ import torch
 from common.errors import InputError
 from common.inferers import PatchInferer
 from common.outputs.png import write_png
-from common.patch_transforms import GREY_IMAGE, SMALL_IMAGE, PatchVotesd, ReadTissued, at_scale, rgb_bytes
-from common.patch_votes import PatchVotes
+from common.patches.transforms import GREY_IMAGE, SMALL_IMAGE, PatchVotesd, ReadTissued, at_scale, rgb_bytes
+from common.patches.votes import PatchVotes
 
 CLASSES = ("CLL", "FL", "MCL")
 

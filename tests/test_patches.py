@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from common.images.resize import mirrored_to
 from common.inferers import PatchInferer
-from common.patch_votes import RULES, PatchVotes, lead
-from common.patches import network_pixels, patch_corners, tissue_mask, tissue_shares
-from common.resize import mirrored_to
+from common.patches.places import network_pixels, patch_corners, tissue_mask, tissue_shares
+from common.patches.votes import RULES, PatchVotes, lead
 
 
 class Colours(nn.Module):

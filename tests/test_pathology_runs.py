@@ -14,11 +14,11 @@ import pytest
 import tifffile
 from running import REPOSITORY, Results, command, run, short_training
 
-from common.images import read_image
+from common.images.reading import read_image
 from common.metrics.pixel import score_pixels
-from common.sampling import hide_annotations
-from common.synthetic import stained_image
-from common.thresholds import PLATEAU, read_choice
+from common.nuclei.synthetic import stained_image
+from common.nuclei.thresholds import PLATEAU, read_choice
+from common.tissue.sampling import hide_annotations
 
 BUNDLE = REPOSITORY / "bundles" / "pathology_nuclei_segmentation"
 EPOCHS = 3

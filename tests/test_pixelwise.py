@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.pixelwise import PATCH, PatchNetwork, time_pixelwise
+from common.nuclei.pixelwise import PATCH, PatchNetwork, time_pixelwise
 
 
 def test_the_network_is_as_small_as_the_original() -> None:

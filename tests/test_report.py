@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from skimage.segmentation import find_boundaries
 
+from common.images.boundaries import boundary_mask
 from common.metrics.instances import score_image
 from common.metrics.summary import ImageRow, summarise
 from common.outputs.png import write_png
@@ -29,7 +30,6 @@ from common.report.html import (
 from common.report.moving import Animations
 from common.report.overlays import ON_BRIGHT, ON_DARK, overlay, thumbnail
 from common.report.svg import histogram, ticks
-from common.targets import boundary_mask
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -74,7 +74,7 @@ def discs(size: int = 600) -> np.ndarray:
     return np.where(inside, rows // 60 * 100 + columns // 60 + 1, 0)
 
 
-@pytest.mark.parametrize("name", ["common.report.svg", "common.targets"])
+@pytest.mark.parametrize("name", ["common.report.svg", "common.images.boundaries"])
 def test_examples_in_the_docstrings_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0

@@ -14,9 +14,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from common.engine.results import RunResults, as_array, check_writable, report_details
 from common.errors import InputError, Problem
-from common.results import InstanceResults
-from common.results_base import RunResults, as_array, check_writable, report_details
+from common.nuclei.results import InstanceResults
 
 
 class Names(RunResults[str]):

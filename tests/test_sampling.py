@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from common.images import read_image, read_stored
-from common.sampling import (
+from common.images.reading import read_image, read_stored
+from common.nuclei.synthetic import stained_image
+from common.tissue.masks import likely_background
+from common.tissue.sampling import (
     KINDS,
     SamplingSettings,
     Sites,
@@ -20,8 +22,6 @@ from common.sampling import (
     hide_annotations,
     known_mask,
 )
-from common.synthetic import stained_image
-from common.tissue import likely_background
 
 FEW = SamplingSettings(max_positives=200, background_distance=10)
 

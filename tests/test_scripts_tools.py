@@ -19,13 +19,13 @@ import tifffile
 from running import REPOSITORY, script_module
 
 from common.cine.function import heart_function, measure_volumes
-from common.cine.study import read_studies
+from common.cine.reading.study import read_studies
 from common.datasets.labels import read_instances
 from common.datasets.records import images_only, load_datalist
-from common.images import read_image
+from common.images.reading import read_image
+from common.nuclei.synthetic import stained_image, write_bowl_layout
+from common.nuclei.targets import typical_diameter
 from common.outputs.labels import read_label_tiff
-from common.synthetic import stained_image, write_bowl_layout
-from common.targets import typical_diameter
 
 SCRIPTS = REPOSITORY / "scripts"
 BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))

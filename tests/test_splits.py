@@ -9,8 +9,8 @@ import pytest
 from skimage.io import imsave
 
 from common.datasets.datalist import write_datalist
+from common.datasets.splits import Split
 from common.errors import InputError
-from common.splits import Split
 
 
 def _folder(root: Path, patients: dict[str, str]) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.stain import STAINS, combine_stains, exchange_stain, jitter_stains, separate_stains
+from common.tissue.stain import STAINS, combine_stains, exchange_stain, jitter_stains, separate_stains
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from scipy import ndimage
 
 from common.datasets.labels import read_instances
-from common.datasets.modality import guess_modality
 from common.datasets.records import load_datalist
-from common.images import read_image
-from common.synthetic import GeneratedImage, fluorescence_image, nuclei, stained_image, write_bowl_layout
-from common.targets import touching_mask, typical_diameter
+from common.images.modality import guess_modality
+from common.images.reading import read_image
+from common.nuclei.synthetic import GeneratedImage, fluorescence_image, nuclei, stained_image, write_bowl_layout
+from common.nuclei.targets import touching_mask, typical_diameter
 
 MAKERS = [fluorescence_image, stained_image]
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common.targets import boundary_mask, normalised_distance, touching_mask, typical_diameter
+from common.images.boundaries import boundary_mask
+from common.nuclei.targets import normalised_distance, touching_mask, typical_diameter
 
 
 def random_map(seed: int) -> np.ndarray:

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.instances import DecodeSettings, decode
 from common.metrics.annotated import AnnotatedScore, keep_known, score_annotated, score_truth, total_annotated
 from common.metrics.instances import pool, score_image
-from common.report.svg import curves as draw_curves
-from common.thresholds import (
+from common.nuclei.instances import DecodeSettings, decode
+from common.nuclei.thresholds import (
     CRITERIA,
     FOREGROUND_GRID,
     ThresholdCurve,
@@ -30,6 +29,7 @@ from common.thresholds import (
     stored_settings,
     write_choice,
 )
+from common.report.svg import curves as draw_curves
 
 SETTINGS = DecodeSettings(min_confidence=0.1)
 
@@ -63,7 +63,7 @@ def threshold_curves(
     return search.curves()
 
 
-@pytest.mark.parametrize("name", ["common.thresholds", "common.metrics.annotated"])
+@pytest.mark.parametrize("name", ["common.nuclei.thresholds", "common.metrics.annotated"])
 def test_examples_in_the_docstrings_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from common.images import read_image, read_stored
-from common.stain import combine_stains
-from common.tissue import MARGIN, haematoxylin, likely_background, possible_nuclei, slide_light
+from common.images.reading import read_image, read_stored
+from common.tissue.masks import MARGIN, haematoxylin, likely_background, possible_nuclei, slide_light
+from common.tissue.stain import combine_stains
 
 
 def tissue(shape: tuple[int, int], nuclei: list[tuple[int, int, int]], light: float = 240.0) -> np.ndarray:

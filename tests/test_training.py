@@ -13,14 +13,14 @@ from monai.transforms import Compose
 from PIL import Image as PilImage
 
 from common.datasets.records import load_datalist
+from common.engine.numbered import NumberedSampler
 from common.errors import InputError
-from common.numbered import NumberedSampler
-from common.sampling import hide_annotations
-from common.synthetic import stained_image, write_bowl_layout
-from common.targets import normalised_distance, typical_diameter
-from common.training import CropDataset, load_fields, modality_weights
-from common.transforms import InstanceTargetsd, RandAppearanced
-from common.warp import Source, WarpSettings, draw_crop
+from common.nuclei.synthetic import stained_image, write_bowl_layout
+from common.nuclei.targets import normalised_distance, typical_diameter
+from common.nuclei.training import CropDataset, load_fields, modality_weights
+from common.nuclei.transforms import InstanceTargetsd, RandAppearanced
+from common.nuclei.warp import Source, WarpSettings, draw_crop
+from common.tissue.sampling import hide_annotations
 
 SETTINGS = WarpSettings(size=32, diameter=10.0)
 

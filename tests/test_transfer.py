@@ -10,9 +10,9 @@ import torch
 from monai.networks.nets import SegResNet, UNet
 from torch import nn
 
-from common.checkpoints import save_half
+from common.engine.checkpoints import save_half
+from common.engine.transfer import start_from, transfer
 from common.errors import InputError
-from common.transfer import start_from, transfer
 
 
 def segresnet(channels: int, classes: int, seed: int) -> nn.Module:

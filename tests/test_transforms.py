@@ -13,12 +13,12 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from PIL import Image as PilImage
 
+from common.engine.loading import input_error
 from common.errors import InputError
-from common.instances import DecodeSettings, decode
-from common.loading import input_error
-from common.normalise import normalise
-from common.targets import normalised_distance, touching_mask
-from common.transforms import (
+from common.images.normalise import normalise
+from common.nuclei.instances import DecodeSettings, decode
+from common.nuclei.targets import normalised_distance, touching_mask
+from common.nuclei.transforms import (
     Foregroundd,
     InstancesFromMapsd,
     InstanceTargetsd,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.patch_votes import PatchVotes
-from common.patches import patch_corners
-from common.report.telling import TellingPatches
-from common.report.vote_map import CLASS_COLOURS, class_map, tinted, vote_map
+from common.patches.places import patch_corners
+from common.patches.telling import TellingPatches
+from common.patches.vote_map import CLASS_COLOURS, class_map, tinted, vote_map
+from common.patches.votes import PatchVotes
 
 NAMES = ("CLL", "FL", "MCL")
 

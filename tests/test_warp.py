@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common.targets import normalised_distance, typical_diameter
-from common.warp import Crop, Source, WarpSettings, draw_crop, paste_mosaic
+from common.nuclei.targets import normalised_distance, typical_diameter
+from common.nuclei.warp import Crop, Source, WarpSettings, draw_crop, paste_mosaic
 
 # No rotation but quarter turns and flips, the scale of the source.
 STILL = WarpSettings(size=64, diameter=20.0, spread=0.0, free_probability=0.0, rotation=0.0, on_object_probability=0.0)

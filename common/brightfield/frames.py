@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..resize import resize
+from ..images.resize import resize
 
 LOWEST, HIGHEST = -0.5, 1.5
 """Grey values that are kept, where 0 and 1 are a frame's usual range."""
@@ -54,7 +54,7 @@ def working_shape(shape: Sequence[int], size: int) -> tuple[int, ...]:
 def resample(images: torch.Tensor, shape: Sequence[int], labels: bool = False) -> torch.Tensor:
     """Linear from corner to corner, averaging where it shrinks; or the nearest element, keeping the type.
 
-    :func:`..resize.resize` for two dimensions or three (torch averages in two only; here block by block).
+    :func:`..images.resize.resize` for two dimensions or three (torch averages in two only; here block by block).
 
     Args:
         images: (batch, channels, rows, columns) or (batch, channels, depth, rows, columns).

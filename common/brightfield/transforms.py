@@ -15,15 +15,15 @@ from torch.nn import functional
 from ..errors import InputError
 from ..flags import as_flag
 from .frames import network_image, network_label, resample
-from .reading import Frames, read_frames, read_label
+from .reading.records import Frames, read_frames, read_label
 
 
 class ReadFramesd(MapTransform):
     """Read the frames of a record, for the network and as they are.
 
     The item keeps what the record has and gets ``<key>``, (frames, channels, rows', columns') float32 at the network's size,
-    or (1, channels, depth', rows', columns') of a volume; from :class:`.reading.Frames` ``pixels``, ``frames`` (names),
-    ``numbers``, ``pixel_size_um``, ``seconds_per_frame``, ``notes``, ``frame_notes`` and ``problems``; ``source``,
+    or (1, channels, depth', rows', columns') of a volume; from :class:`.reading.records.Frames` ``pixels``, ``frames``
+    (names), ``numbers``, ``pixel_size_um``, ``seconds_per_frame``, ``notes``, ``frame_notes`` and ``problems``; ``source``,
     ``seconds_read``; and where the record has a label ``truth``, (frames, rows, columns) uint8 on the source's pixels.
 
     Args:
@@ -34,7 +34,8 @@ class ReadFramesd(MapTransform):
         num_classes: with the background; a label with others is refused.
 
     Raises:
-        InputError: what :func:`.reading.read_frames` and :func:`.reading.read_label` refuse, and a class that there is not.
+        InputError: what :func:`.reading.records.read_frames` and :func:`.reading.records.read_label` refuse, and a class
+            that there is not.
     """
 
     def __init__(

@@ -21,11 +21,11 @@ class LvRegionsd(MapTransform):
     epicardial contour enclose, (frames, 1, rows, columns) float32, and ``<name>_classes`` uint8, for all drawn frames. Where
     nobody drew the epicardium its truth is empty, and MONAI's metrics leave empty truths out, which here is what is wanted.
     They leave out slices that are known to hold no ventricle too (ACDC's): what is found there lowers the pixel accuracy
-    alone, and the Dice of an evaluation (:func:`..metrics.cardiac_frames.score_stack`).
+    alone, and the Dice of an evaluation (:func:`.scores.frames.score_stack`).
 
     Args:
         keys: the predicted stack, (phases, slices, rows, columns) of classes 0 to 2, in an item with ``truth``, ``drawn``
-            and ``myocardium_known`` (:mod:`.stacks`).
+            and ``myocardium_known`` (:mod:`.reading.stacks`).
     """
 
     def __init__(self, keys: KeysCollection) -> None:

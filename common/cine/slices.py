@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..images import read_image
+from ..images.reading import read_image
 from ..outputs.nifti import NIFTI_SUFFIXES, kept_nifti, plane_number
-from .dicom import is_dicom, read_frame
+from .reading.dicom import is_dicom, read_frame
 
 LOW, HIGH = 1.0, 99.0
 """Percentiles of a slice that become 0 and 1: coil and scanner set the grey values of MR, and fat beside the chest is as
@@ -95,7 +95,7 @@ def lv_target(classes: np.ndarray, myocardium_known: bool, doubt: int = 3) -> np
     Args:
         classes: (rows, columns) uint8 of 0, 1, 2.
         myocardium_known: whether the epicardium was drawn.
-        doubt: value of such pixels, see :class:`..losses.PartialClassLoss`.
+        doubt: value of such pixels, see :class:`..engine.losses.PartialClassLoss`.
     """
     return classes if myocardium_known else np.where(classes == 1, 1, doubt).astype(np.uint8)
 

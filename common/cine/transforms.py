@@ -15,11 +15,11 @@ from monai.transforms import MapTransform
 from ..datasets.lv_labels import read_lv_label
 from ..errors import Problem
 from ..flags import as_flag
-from ..resize import resize
+from ..images.resize import resize
 from .anatomy import clean_stack
+from .reading.records import read_stacks
+from .reading.stack import Stack
 from .slices import lv_target, normalise_slices, read_slice, resampled_shape, spacing_of
-from .stack import Stack
-from .stack_reading import read_stacks
 
 
 class ReadSliced(MapTransform):
@@ -82,12 +82,12 @@ class ReadStackd(MapTransform):
 
     Each item has ``<key>`` (frames, channels, rows, columns) float32, the frames that exist at the pixel size and with
     the grey values of the network, in the order of ``np.argwhere(present)``; the fields of
-    :class:`.stack.Stack` except ``frames``; ``seconds_read``; ``problems``, a list of
-    :class:`..errors.Problem` that the first item has for the whole record (:class:`..loading.ReadAheadLoader` collects
-    them); and where anything was drawn, those of :class:`.stack.StackTruth`, ``truth`` being its classes.
+    :class:`.reading.stack.Stack` except ``frames``; ``seconds_read``; ``problems``, a list of
+    :class:`..errors.Problem` that the first item has for the whole record (:class:`..engine.loading.ReadAheadLoader`
+    collects them); and where anything was drawn, those of :class:`.reading.stack.StackTruth`, ``truth`` being its classes.
 
     Args:
-        keys: one key: what a record of :mod:`.stacks` reads.
+        keys: one key: what a record of :mod:`.reading.stacks` reads.
         pixel_mm: pixel size of the network.
         channels: 1, or 3 for networks that take colour; pictures of the other kind are averaged or repeated.
         assumed_mm: pixel size of pictures that nothing tells it of, which ``notes`` then say; None refuses them.

@@ -1,1 +1,1 @@
-
+"""Data-set layouts to records, truth to masks, and folds by patient."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, Problem, leave_out, listed
-from ..images import is_image_name
+from ..images.reading import is_image_name
 from ..names import unique_names
 from .patients import patient_groups
 from .tables import read_table

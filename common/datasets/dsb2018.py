@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out
-from ..images import is_image_name
+from ..images.reading import is_image_name
 from .tables import read_table
 
 # (foreground, background) of classes.csv

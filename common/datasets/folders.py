@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
-from ..images import is_image_name, list_images
+from ..images.reading import is_image_name, list_images
 from .patients import patient_groups
 
 _MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")

@@ -104,7 +104,7 @@ def split(
     one group on both sides; a warning then says how many.
 
     Args:
-        datalist: records as :func:`..records.load_datalist` gives them.
+        datalist: records as :func:`.records.load_datalist` gives them.
         fold: the fold to validate on; None or -1 trains on everything and validates on nothing.
         num_folds: number of folds to assign; not used for records that bring their own.
         seed: of the assignment.
@@ -138,7 +138,7 @@ def held_out(datalist: Sequence[dict[str, Any]], which: str) -> tuple[list[dict[
     """Training and validation records where the data set itself says which is which.
 
     Args:
-        datalist: records as :func:`..records.load_datalist` gives them.
+        datalist: records as :func:`.records.load_datalist` gives them.
         which: ``key=value``; records whose ``key`` has this value are validated on, the others trained on.
 
     Raises:
@@ -163,7 +163,7 @@ def with_folds(datalist: Sequence[dict[str, Any]], num_folds: int = 5, seed: int
     """The records, each with its ``"fold"``: their own if all have one, otherwise assigned as :func:`split` does.
 
     Args:
-        datalist: records as :func:`..records.load_datalist` gives them.
+        datalist: records as :func:`.records.load_datalist` gives them.
         num_folds: number of folds to assign; not used for records that bring their own.
         seed: of the assignment.
 

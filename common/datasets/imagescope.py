@@ -16,7 +16,7 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 
 from ..errors import InputError, Problem, listed
-from ..images import is_image_name, list_images
+from ..images.reading import is_image_name, list_images
 from .folders import by_stem, refuse_alone
 from .patients import barcode_patient, patient_groups
 

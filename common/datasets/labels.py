@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from ..images import image_shape, read_stored
+from ..images.reading import image_shape, read_stored
 from . import coco, imagescope
 from .polygons import paint, polygon_pixels
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
-from ..images import is_image_name
+from ..images.reading import is_image_name
 from ..outputs.files import write_text
 from .folds import check_folds, class_of, group_of, unit_of
 
@@ -39,7 +39,7 @@ def read_fold_lists(
 
     Args:
         folder: with a test list for each fold; train lists are checked against them where they are there.
-        datalist: records as :func:`..records.load_datalist` gives them.
+        datalist: records as :func:`.records.load_datalist` gives them.
         problems: names that no image has are passed over and noted here as one problem, with their number; without it
             the first list with one raises.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem
-from ..images import is_image_name
+from ..images.reading import is_image_name
 from .folders import by_stem, refuse_alone
 from .patients import patient_groups
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import InputError, Problem, leave_out, listed
-from ..images import IMAGE_SUFFIXES
+from ..images.reading import IMAGE_SUFFIXES
 from .tables import read_header, read_table
 
 TABLE = "patients.csv"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
-from ..images import list_images, read_image
+from ..images.modality import guess_modality
+from ..images.reading import list_images, read_image
 from . import acdc, class_folders, coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
 from .folds import class_of
 from .merging import dataset_names, dataset_paths, merge
-from .modality import guess_modality
 
 _LAYOUTS = (
     "<ImageId>/images/*.png + <ImageId>/masks/*.png (Data Science Bowl 2018)",

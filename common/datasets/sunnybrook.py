@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed, note
-from ..images import is_image_name
+from ..images.reading import is_image_name
 from .contours import check_contour, read_contour
 from .tables import read_table
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..metrics.cardiac_frames import FrameRow, StackVolumes
-from ..metrics.cardiac_summary import agreement_table, bland_altman_svg, cardiac_table, summarise_cardiac
-from ..metrics.cardiac_tables import PER_FRAME, PER_STACK, frames_table, read_frames, read_volumes, volumes_table
+from ..cine.scores.frames import FrameRow, StackVolumes
+from ..cine.scores.summary import agreement_table, bland_altman_svg, cardiac_table, summarise_cardiac
+from ..cine.scores.tables import PER_FRAME, PER_STACK, frames_table, read_frames, read_volumes, volumes_table
 from ..names import safe_name
 from ..report.html import ReportImage
 from .base import Figures, Plot, picture_of

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..brightfield.groups import load_records
-from ..brightfield.scores import (
+from ..brightfield.output.scores import (
     PER_FRAME,
     FrameScore,
     mean_scores,
@@ -17,6 +16,7 @@ from ..brightfield.scores import (
     scores_table,
     summarise,
 )
+from ..brightfield.reading.groups import load_records
 from ..report.html import ReportImage
 from .base import Figures, picture_of
 

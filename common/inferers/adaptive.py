@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..instances import DecodeSettings
+from ..nuclei.instances import DecodeSettings
 from .autocast import Network
 from .probe import SizeProbe
 from .tiled import TiledInferer

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from ..devices import pick_amp
+from ..engine.devices import pick_amp
 
 Network = Callable[..., torch.Tensor]
 

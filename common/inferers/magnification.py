@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..instances import DecodeSettings
+from ..nuclei.instances import DecodeSettings
 from .autocast import Network
 from .probe import SizeProbe
 from .tiled import TiledInferer
@@ -19,7 +19,7 @@ class MagnificationInferer(Inferer):
     """Resample each window to the pixel size of the training, predict, and give the maps on the image's own pixels.
 
     Where a probe finds a typical object too small for the network to part it from its neighbours, the image is enlarged
-    until typical objects have the usual size, as in training (:class:`..warp.WarpSettings`).
+    until typical objects have the usual size, as in training (:class:`..nuclei.warp.WarpSettings`).
 
     Args:
         inferer: the tiled engine.
@@ -60,7 +60,7 @@ class MagnificationInferer(Inferer):
         Args:
             inputs: (1, channels, rows, columns) float32, normalised.
             network: gives logits (1, maps, rows, columns).
-            scale: what brings the image to the pixel size of the training, see :func:`..magnification.scale_to`.
+            scale: what brings the image to the pixel size of the training, see :func:`..images.magnification.scale_to`.
             possible: (1, 1, rows, columns) bool, where objects may be; windows without any are not predicted.
 
         Returns:

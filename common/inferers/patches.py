@@ -10,8 +10,8 @@ import torch
 from monai.inferers import Inferer
 
 from ..flags import as_flag
-from ..patches import TISSUE_SHARE, network_pixels, patch_corners, tissue_mask, tissue_shares
-from ..resize import mirrored_to
+from ..images.resize import mirrored_to
+from ..patches.places import TISSUE_SHARE, network_pixels, patch_corners, tissue_mask, tissue_shares
 from .autocast import AutocastInferer, Network
 
 
@@ -20,7 +20,7 @@ class PatchInferer(Inferer):
 
     Args:
         patch_size: side of a patch in original pixels (those of the microscope).
-        stride: between neighbouring patches, in original pixels; see :func:`..patches.patch_corners`.
+        stride: between neighbouring patches, in original pixels; see :func:`..patches.places.patch_corners`.
         scale: pixels of the network per original pixel.
         batch_size: patches per call of the network.
         amp: bfloat16: true, false or ``auto``.
@@ -70,7 +70,7 @@ class PatchInferer(Inferer):
 
         Returns:
             ``corners`` (patches, 2) int64, ``size`` () int64, ``probabilities`` (patches, classes) float32 and ``tissue``
-            (patches,) bool on the CPU: the content of a :class:`..patch_votes.PatchVotes`.
+            (patches,) bool on the CPU: the content of a :class:`..patches.votes.PatchVotes`.
 
         Raises:
             ValueError: several images, or not three channels.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..instances import DecodeSettings, decode
-from ..targets import diameter_of_areas
+from ..nuclei.instances import DecodeSettings, decode
+from ..nuclei.targets import diameter_of_areas
 from .autocast import Network
 from .tiled import TiledInferer
 

@@ -16,8 +16,8 @@ import torch
 from monai.inferers import Inferer
 
 from ..flags import as_flag
-from ..resize import mirrored_to, resize
-from ..windows import window_ramps, window_starts
+from ..images.resize import mirrored_to, resize
+from ..images.windows import window_ramps, window_starts
 from .autocast import AutocastInferer, Network
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

@@ -30,7 +30,7 @@ class InstanceMetric(CumulativeIterationMetric):
     MONAI's ``PanopticQualityMetric`` loops over the whole image once per object and offers panoptic quality only.
 
     Args:
-        metric: name of a score, one of :data:`common.metrics.instances.SCORES`.
+        metric: name of a score, one of :data:`.instances.SCORES`.
         reduction: "mean" over images, or "pooled" over all objects of all images (for "competition_score", the
             mean over thresholds of the pooled TP / (TP + FP + FN)).
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.modality import guess_modality
-from ..tissue import haematoxylin, slide_light
+from ..images.modality import guess_modality
+from ..tissue.masks import haematoxylin, slide_light
 from .files import atomic
 from .perimeter import perimeters
 from .solidity import solidities
@@ -36,17 +36,17 @@ def measure(
     - ``object``: id.
     - ``centroid_x_px``, ``centroid_y_px``: mean column and row; whole numbers are pixel *centres*, as in scikit-image,
       so that the same point has 0.5 more in the corner-based coordinates of QuPath.
-    - ``area_px``, ``perimeter_px`` (:func:`common.outputs.perimeter.perimeters`), ``equivalent_diameter_px``.
+    - ``area_px``, ``perimeter_px`` (:func:`.perimeter.perimeters`), ``equivalent_diameter_px``.
     - ``major_axis_px``, ``minor_axis_px``, ``eccentricity``, ``orientation_deg``: of the ellipse with the same second
       moments; the angle between the row axis and the major axis, counter-clockwise, -90 to 90.
-    - ``solidity``: pixels of the object over pixels of its convex hull (:func:`common.outputs.solidity.solidities`).
+    - ``solidity``: pixels of the object over pixels of its convex hull (:func:`.solidity.solidities`).
     - ``area_um2``, ``perimeter_um``, ``equivalent_diameter_um``, ``major_axis_um``, ``minor_axis_um``: with a pixel
       size.
     - ``intensity_mean``, ``intensity_sum``; for several channels each with ``_red``, ``_green``, ``_blue`` (three
       channels) or ``_1``, ``_2``, ...; in the units of ``image``.
-    - ``haematoxylin_mean_od``: for colour images of stained tissue alone (:func:`.modality.guess_modality`), mean
-      optical density of haematoxylin, decadic as microscopes and QuPath count it (those of :mod:`common.stain` are
-      natural logarithms, 2.303 times as large); :func:`common.tissue.slide_light` estimates the empty slide.
+    - ``haematoxylin_mean_od``: for colour images of stained tissue alone (:func:`..images.modality.guess_modality`), mean
+      optical density of haematoxylin, decadic as microscopes and QuPath count it (those of :mod:`..tissue.stain` are
+      natural logarithms, 2.303 times as large); :func:`..tissue.masks.slide_light` estimates the empty slide.
     - ``touches_border``: 1 where the object reaches the outermost rows or columns.
     - ``confidence``, where given.
 
@@ -149,7 +149,7 @@ def _intensity(image: np.ndarray, pixels: np.ndarray, index: np.ndarray, area: n
 
 def _haematoxylin(image: np.ndarray, pixels: np.ndarray, index: np.ndarray, area: np.ndarray) -> Columns:
     """Of stained tissue alone; a table of other images has no such column."""
-    # Not by the dark field of `common.normalise`: densely stained tissue is darker than it is light.
+    # Not by the dark field of `common.images.normalise`: densely stained tissue is darker than it is light.
     if image.ndim != 3 or image.shape[2] != 3 or not image.size or not guess_modality(image).startswith("purple"):
         return {}
     amount = haematoxylin(image.reshape(-1, 3)[pixels][None], slide_light(image))[0]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..cine.geometry import lps_to_ras
 from ..errors import InputError
 from .files import atomic
 
@@ -21,6 +20,15 @@ _KEPT = 4  # volumes in memory, for readers of single planes
 _SCANNER = 1  # code of sform and qform: scanner-based anatomical coordinates (NIfTI-1, nifti1.h)
 _MS_PER_UNIT = {"sec": 1e3, "msec": 1.0, "usec": 1e-3}
 _MM_PER_UNIT = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
+
+
+def lps_to_ras(affine: np.ndarray) -> np.ndarray:
+    """The same affine with RAS coordinates, as NIfTI wants it; applied twice it is undone.
+
+    >>> lps_to_ras(np.eye(4)).diagonal().tolist()
+    [-1.0, -1.0, 1.0, 1.0]
+    """
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +71,7 @@ def write_nifti(path: str | Path, pixels: np.ndarray, affine: np.ndarray, time_s
         pixels: (slices, rows, columns) gives a 3D file, (phases, slices, rows, columns) a 4D one. Booleans become uint8,
             64-bit integers 32-bit ones.
         affine: (4, 4) from (column, row, slice, 1) to DICOM's patient coordinates in mm (LPS), as
-            :func:`..cine.geometry.stack_affine` gives it.
+            :func:`..cine.reading.geometry.stack_affine` gives it.
         time_step_ms: from phase to phase, kept in seconds; 0 (unknown) where it is not given.
 
     Raises:

@@ -1,1 +1,1 @@
-
+"""Pictures, plots and the HTML page."""

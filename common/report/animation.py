@@ -1,4 +1,4 @@
-"""The beating heart as an animated picture: all phases of a stack, for a file or for a page that stands alone."""
+"""Pictures as an animation, for a file or for a page that stands alone."""
 
 from __future__ import annotations
 
@@ -11,48 +11,17 @@ from PIL import Image
 
 from ..errors import InputError
 from ..outputs.files import atomic
-from .cardiac_plots import labelled_box, tiles
 
 ANIMATIONS = {".gif": "GIF", ".png": "PNG"}
 
-_MOST_SLICES, _MOST_PIXELS = 12, 500_000  # of each picture
 _GREYS, _MOST_COLOURS = 64, 128  # of a GIF: speckle in more greys doubles its size and is not seen
-
-
-def cine_pictures(images: np.ndarray, maps: np.ndarray, names: Sequence[str] | None = None) -> list[np.ndarray]:
-    """The pictures of an animation: :func:`tiles` of each phase, at one contrast, enlarged where they stay small.
-
-    Of more than 12 slices, or of large ones, those shown are spread evenly over the slices with labels.
-
-    Args:
-        images, maps: as for :func:`tiles`.
-        names: a caption per phase; None: "phase 1" and so on.
-
-    Returns:
-        (rows, columns, 3) uint8 RGB per phase, all of one size.
-
-    Raises:
-        ValueError: as :func:`tiles`.
-    """
-    maps = np.asarray(maps)
-    height, width = (part.stop - part.start + 24 for part in labelled_box(maps, 0))
-    zoom = 2 if 4 * height * width * min(maps.shape[1], _MOST_SLICES) <= _MOST_PIXELS else 1
-    most = max(1, min(_MOST_SLICES, _MOST_PIXELS // (zoom * zoom * height * width)))
-    levels = np.arange(maps.shape[1])
-    if len(levels) > most:
-        labelled = np.flatnonzero(maps.any(axis=(0, 2, 3)))
-        levels = labelled if labelled.size else levels
-        levels = levels[np.unique(np.linspace(0, len(levels) - 1, min(most, len(levels))).round().astype(int))]
-    across = min(len(levels), 4)
-    picture = tiles(images[:, levels], maps[:, levels], range(len(maps)), names, zoom, columns=across)
-    return np.split(picture, len(maps))
 
 
 def encode_animation(pictures: Sequence[np.ndarray], ending: str = ".png", ms_per_picture: float = 50.0) -> bytes:
     """Pictures as an endless animation in memory, for a page that stands alone.
 
     Args:
-        pictures: (rows, columns, 3) uint8 RGB each, all of one size, such as :func:`tiles` of each phase.
+        pictures: (rows, columns, 3) uint8 RGB each, all of one size.
         ending: ``.png`` (exact colours) or ``.gif`` (at most 256 colours, smaller, times rounded to 10 ms).
         ms_per_picture: how long each is shown.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..normalise import intensity_range
-from ..sampling import KINDS, Sites, cut_patch
-from ..targets import boundary_mask
+from ..images.boundaries import boundary_mask
+from ..images.normalise import intensity_range
+from ..tissue.sampling import KINDS, Sites, cut_patch
 from .caption import caption
 from .overlays import ON_BRIGHT
 

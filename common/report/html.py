@@ -37,7 +37,7 @@ class ReportImage:
         count: objects found.
         note: a few words, such as "10 % background skipped"; "" for none.
         metrics: scores against the truth by name; empty without truth.
-        thumbnail: JPEG data URI (:func:`common.report.overlays.thumbnail`); "" makes it from ``overlay_path``.
+        thumbnail: JPEG data URI (:func:`.overlays.thumbnail`); "" makes it from ``overlay_path``.
         unit: what is counted, in the singular.
     """
 

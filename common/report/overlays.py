@@ -8,8 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..normalise import intensity_range, is_dark_field
-from ..targets import boundary_mask
+from ..images.boundaries import boundary_mask
+from ..images.normalise import intensity_range, is_dark_field
 
 Colour = tuple[int, int, int]
 

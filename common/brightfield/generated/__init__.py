@@ -1,0 +1,1 @@
+"""Aggregates that no laboratory filmed."""

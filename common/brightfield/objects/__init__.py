@@ -1,0 +1,1 @@
+"""Class maps to objects, in one frame and along time, and their shape."""

@@ -1,0 +1,1 @@
+"""What a run over frames leaves in its output folder."""

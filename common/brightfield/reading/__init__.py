@@ -1,0 +1,1 @@
+"""Pictures, stacks and movies to frames, and their division by aggregate."""

@@ -1,0 +1,1 @@
+"""Training from few images: samples, their alteration, and when to stop."""

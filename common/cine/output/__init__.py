@@ -1,0 +1,1 @@
+"""What a run over cine stacks leaves in its output folder."""

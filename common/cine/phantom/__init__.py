@@ -1,0 +1,1 @@
+"""A generated heart with known truth, as pixels and as files."""

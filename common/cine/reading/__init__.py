@@ -1,0 +1,1 @@
+"""DICOM, NIfTI and pictures to cine stacks, and where these lie in the patient."""

@@ -1,0 +1,1 @@
+"""Scores of predicted stacks: every frame and volume, their summary with intervals, and the tables that hold them."""

@@ -1,0 +1,1 @@
+"""Images classified by their patches: where patches lie, how they vote, what a run leaves."""
