@@ -59,3 +59,10 @@ def test_an_exchanged_stain_takes_its_new_colour_and_leaves_the_others(rng: np.r
     expected = amounts * np.array([1, 0, 1], np.float32) + amounts[..., 1:2] * np.array([0, 0, 1], np.float32)
     np.testing.assert_allclose(separate_stains(brown), expected, atol=1e-4)
     np.testing.assert_allclose(exchange_stain(brown, 0, STAINS[0]), brown, atol=1e-5)
+
+
+def test_an_exchanged_stain_can_become_stronger(rng: np.random.Generator) -> None:
+    amounts = rng.uniform(0.05, 0.3, (5, 6, 3)).astype(np.float32)
+    brown = exchange_stain(combine_stains(amounts), 1, STAINS[2], gain=2.5)
+    expected = np.stack([amounts[..., 0], np.zeros((5, 6)), amounts[..., 2] + 2.5 * amounts[..., 1]], axis=2)
+    np.testing.assert_allclose(separate_stains(brown), expected, atol=1e-4)

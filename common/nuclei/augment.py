@@ -132,9 +132,10 @@ def colour_dark_field(image: np.ndarray, rng: np.random.RandomState) -> np.ndarr
 
 def other_stains(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Eosin as brown or yellow, stain amounts, colour of light and ground (yellow too), exchanged channels, grey."""
-    if rng.rand() < 0.12:
+    if rng.rand() < 0.15:
         share = rng.rand()
-        image = exchange_stain(image, 1, share * _DAB + (1 - share) * _YELLOW)
+        gain = np.exp(rng.uniform(0.0, np.log(3.0)))  # nuclei can be paler than what lies between them
+        image = exchange_stain(image, 1, share * _DAB + (1 - share) * _YELLOW, float(gain))
     if rng.rand() < 0.8:
         image = jitter_stains(image, np.exp(0.25 * rng.randn(3)), 0.06 * rng.randn(3))
     if rng.rand() < 0.35:

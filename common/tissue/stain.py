@@ -45,18 +45,19 @@ def jitter_stains(rgb: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.n
     return np.clip(combine_stains(separate_stains(rgb) * gain.astype(np.float32) + offset.astype(np.float32)), 0.0, 1.0)
 
 
-def exchange_stain(rgb: np.ndarray, stain: int, colour: np.ndarray) -> np.ndarray:
-    """Show one stain in another colour, in the amounts that are there: eosin as DAB makes immunohistochemistry of H&E.
+def exchange_stain(rgb: np.ndarray, stain: int, colour: np.ndarray, gain: float = 1.0) -> np.ndarray:
+    """Show one stain in another colour: eosin as DAB makes immunohistochemistry of H&E.
 
     Args:
         rgb: (rows, columns, 3) float32 in [0, 1].
         stain: 0 haematoxylin, 1 eosin, 2 DAB.
         colour: (3,) optical density of red, green, blue, of any length above 0.
+        gain: how much stronger the new stain is; 1 shows the amounts that are there.
 
     Returns:
         (rows, columns, 3) float32, clipped to [0, 1].
     """
     stains = separate_stains(rgb)
-    change = colour / np.linalg.norm(colour) - STAINS[stain]
+    change = gain * colour / np.linalg.norm(colour) - STAINS[stain]
     changed = combine_stains(stains) * np.exp(-stains[..., stain, None] * change.astype(np.float32))
     return np.asarray(np.clip(changed, 0.0, 1.0), np.float32)
