@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tifffile
 import torch
 
 from common.brightfield.frames import HIGHEST, LOWEST, network_image, network_label, normalise, resample, working_shape
-from common.brightfield.inferer import WholeInferer
+from common.brightfield.inferer import SecondLookInferer, WholeInferer
 from common.brightfield.transforms import ClassMapsd, ClassMasksd, ReadFramesd, ReadSamplesd, largest
 from common.errors import InputError
 
@@ -114,6 +115,71 @@ def test_frames_in_batches_are_frames_at_once(shape: tuple[int, ...], tta: bool)
     found = WholeInferer(batch_size=2, amp=False, tta=tta)(inputs, network)
     assert found.shape == (shape[0], 2, *shape[2:])
     torch.testing.assert_close(found, network_free(inputs))
+
+
+class Shown:
+    """A network that calls dark pixels an object, and remembers at which size it saw them."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, ...]] = []
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(tuple(inputs.shape[2:]))
+        return 20 * torch.cat([inputs - 0.5, 0.5 - inputs], dim=1)
+
+
+def discs(radius: float, frames: int = 2, size: int = 640) -> np.ndarray:
+    rows, columns = np.mgrid[:size, : size * 3 // 4]
+    inside = (rows - 300) ** 2 + (columns - 200) ** 2 < radius**2
+    return np.repeat(np.where(inside, 20, 220).astype(np.uint8)[None], frames, axis=0)
+
+
+def looked(pixels: np.ndarray, size: int = 96, **settings: Any) -> tuple[torch.Tensor, Shown]:
+    shown = Shown()
+    inferer = SecondLookInferer(WholeInferer(batch_size=4, amp=False), size, **settings)
+    return inferer(network_image(pixels, size), shown, pixels=pixels), shown
+
+
+def test_small_objects_are_looked_at_again_at_the_size_wanted() -> None:
+    pixels = discs(radius=60)
+    once, _ = looked(pixels, largest_size=96)
+    twice, shown = looked(pixels, diameter=64.0)
+    assert once.shape[2:] == (96, 72)
+    # 120 of 640 pixels are to become 64: 341 pixels in all, continued to a multiple of 16.
+    assert abs(twice.shape[2] - 341) < 20 and shown.sizes[0] == (96, 80) and all(s[0] >= 336 for s in shown.sizes[1:])
+    truth = torch.from_numpy(pixels < 100)
+
+    def error(maps: torch.Tensor) -> int:
+        return int(((resample(maps, pixels.shape[1:])[:, 1] > 0.5) != truth).sum())
+
+    assert error(twice) < 0.5 * error(once)
+
+
+@pytest.mark.parametrize(
+    ("radius", "settings"),
+    [
+        (150, {"diameter": 50.0}),  # large enough already
+        (60, {"diameter": 64.0, "largest_size": 96}),  # no second look wanted
+        (0, {"diameter": 64.0}),  # nothing there
+    ],
+)
+def test_one_look_is_enough(radius: float, settings: dict[str, Any]) -> None:
+    maps, shown = looked(discs(radius), **settings)
+    assert maps.shape[2:] == (96, 72) and len(shown.sizes) == 1
+
+
+def test_no_look_is_closer_than_the_source() -> None:
+    pixels = discs(radius=40)
+    assert looked(pixels, diameter=100.0)[0].shape[2] == 640
+    assert looked(pixels, diameter=100.0, largest_size=400)[0].shape[2] == 400
+    assert looked(pixels[:, ::6, ::6], diameter=100.0)[0].shape[2] == 96
+
+
+def test_volumes_are_looked_at_once() -> None:
+    volume = torch.randn((1, 1, 16, 32, 32), generator=torch.Generator().manual_seed(0))
+    pixels = np.zeros((16, 320, 320), np.uint8)
+    found = SecondLookInferer(WholeInferer(amp=False), 32)(volume, network, pixels=pixels)
+    torch.testing.assert_close(found, network_free(volume))
 
 
 def network_free(inputs: torch.Tensor) -> torch.Tensor:
