@@ -46,12 +46,13 @@ from common.nuclei.synthetic import fluorescence_image, stained_image  # noqa: E
 
 STAGES = ("read", "network", "decode", "write", "wall")
 SCORES = {"mean_dice": "Dice", "mean_aji": "AJI", "f1": "F1 at IoU 0.5", "panoptic_quality": "PQ"}
+SIZES = ((256, 256), (512, 640), (2000, 2000))
 PIXELWISE_IMAGES = 4
 """Its time does not depend on what the image shows."""
 EXAMPLES = """\
 examples:
   python scripts/benchmark.py
-      256x256, 512x640 and 2000x2000
+      the default sizes, 256x256, 512x640 and 2000x2000
   python scripts/benchmark.py --sizes 256x256 --count 100 --tta true
   python scripts/benchmark.py --sizes 8000x8000 --count 1
       peak memory of a large image
@@ -69,11 +70,14 @@ examples:
 
 @dataclass(frozen=True)
 class Row:
-    """One run of the bundle: what was measured on a folder of images, or of studies, whose objects are their frames."""
+    """One run of the bundle: what was measured on a folder of images or of studies.
+
+    Objects are those of the images, the frames of studies, or the patches of a classifier; None where none are counted.
+    """
 
     name: str
     images: int
-    objects: int
+    objects: int | None
     seconds: dict[str, float]
     network_share: float
     peak_gigabytes: float
@@ -136,7 +140,7 @@ def measure(bundle: Path, images: Path, overrides: list[str], name: str) -> Row:
     return Row(
         name,
         summary.get("images", summary.get("stacks")),
-        summary.get("objects", summary.get("frames")),
+        next((summary[key] for key in ("objects", "frames", "patches") if key in summary), None),
         summary["seconds"],
         summary["network_share_of_wall_time"],
         usage.ru_maxrss / 2**20,
@@ -171,14 +175,14 @@ def table(rows: list[Row]) -> str:
     """The rows as Markdown; stages overlap in time, so that they can add up to more than the wall time."""
     stages = " | ".join(f"{stage} (s)" for stage in STAGES)
     lines = [
-        f"| images or studies | objects or frames in each | {stages} | network share | peak memory (GB) |",
+        f"| images or studies | objects, frames or patches in each | {stages} | network share | peak memory (GB) |",
         "|---|---|" + "---|" * (len(STAGES) + 2),
     ]
     for row in rows:
+        found = "" if row.objects is None else f"{row.objects / row.images:.0f}"
         each = " | ".join(f"{row.seconds[stage] / row.images:.3f}" for stage in STAGES)
         lines.append(
-            f"| {row.images} x {row.name} | {row.objects / row.images:.0f} | {each} "
-            f"| {row.network_share:.0%} | {row.peak_gigabytes:.1f} |"
+            f"| {row.images} x {row.name} | {found} | {each} | {row.network_share:.0%} | {row.peak_gigabytes:.1f} |"
         )
     return "\n".join(lines)
 
@@ -201,8 +205,14 @@ def _score(value: dict[str, float | None]) -> str:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``512x640`` to rows and columns."""
-    rows, _, columns = text.partition("x")
+    """``512x640`` to rows and columns.
+
+    Raises:
+        argparse.ArgumentTypeError: another text.
+    """
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected two numbers from 1 on, such as 512x640")
     return int(rows), int(columns)
 
 
@@ -228,17 +238,16 @@ def run(options: argparse.Namespace) -> tuple[list[Row], list[Rival]]:
         take(options.images, options.images.name)
     for study in options.study:
         with tempfile.TemporaryDirectory() as folder:
-            make_study(Path(folder), *parse_size(study))
-            take(Path(folder), f"study of {study}")
-    for size in options.sizes or ([] if options.images or options.study else ["256x256", "512x640", "2000x2000"]):
-        shape = parse_size(size)
+            make_study(Path(folder), *study)
+            take(Path(folder), f"study of {study[0]}x{study[1]}")
+    for shape in options.sizes or ([] if options.images or options.study else SIZES):
         count = max(1, min(options.count, int(40_000_000 / (shape[0] * shape[1]))))
         with tempfile.TemporaryDirectory() as folder:
             if options.images:
                 resize_images(options.images, Path(folder), shape, count)
             else:
                 make_images(Path(folder), shape, count, options.stained or compares)
-            take(Path(folder), size)
+            take(Path(folder), f"{shape[0]}x{shape[1]}")
     return rows, rivals
 
 
@@ -250,8 +259,12 @@ def main() -> int:
     default = REPOSITORY / "bundles" / "microscopy_nuclei_instance_segmentation"
     parser.add_argument("--bundle", type=Path, default=default, help="bundle folder (default: %(default)s)")
     parser.add_argument("--images", type=Path, help="folder or data set of real images instead of generated ones")
-    parser.add_argument("--sizes", nargs="+", help="rows x columns (default: 256x256 512x640 2000x2000)")
-    parser.add_argument("--study", nargs="+", default=[], metavar="PHASESxSLICES", help="generated cine MR studies")
+    parser.add_argument(
+        "--sizes", nargs="+", type=parse_size, metavar="ROWSxCOLUMNS", help="(default: 256x256 512x640 2000x2000)"
+    )
+    parser.add_argument(
+        "--study", nargs="+", type=parse_size, default=[], metavar="PHASESxSLICES", help="cine MR studies"
+    )
     parser.add_argument("--count", type=int, default=40, help="images per size, fewer for large ones (default: 40)")
     parser.add_argument("--stained", action="store_true", help="generate stained tissue, as --compare does")
     parser.add_argument("--compare", action="store_true", help="also time what needs no such network (stained tissue)")

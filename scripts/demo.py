@@ -5,15 +5,17 @@ Writes generated images with known truth and a real image that scikit-image ship
 would, prints the metrics and says where the pictures and tables are.
 
 Examples:
-    scripts/demo.py
-    scripts/demo.py --output_dir /tmp/demo --bundle microscopy_nuclei_instance_segmentation
+    python scripts/demo.py
+    python scripts/demo.py --output_dir my_demo --bundle microscopy_nuclei_instance_segmentation
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -211,12 +213,39 @@ DEMOS = {
 }
 
 
+def made_data(name: str, folder: Path) -> Path:
+    """The bundle's images in ``folder / "data"``, made where there are none or what makes them has changed.
+
+    They appear there when all are made, with the version of the generators beside them: a run that was broken off leaves
+    none. A folder without a version, which may be someone's own, is moved aside.
+    """
+    data, stamp, partial = folder / "data", folder / "data.version", folder / "data.partial"
+    version = generators_version()
+    if data.is_dir() and stamp.is_file() and stamp.read_text() == version:
+        return data
+    shutil.rmtree(partial, ignore_errors=True)
+    DEMOS[name].make(partial)
+    if data.exists() and stamp.is_file():
+        shutil.rmtree(data)
+    elif data.exists():
+        data.rename(next(name for name in (folder / f"data.earlier{n}" for n in range(1, 1000)) if not name.exists()))
+    partial.rename(data)
+    stamp.write_text(version)
+    return data
+
+
+def generators_version() -> str:
+    """Of the code that draws the images: it changes with every change to it."""
+    common, scripts = REPOSITORY / "common", REPOSITORY / "scripts"
+    files = [scripts / "demo.py", scripts / "make_demo_data.py", common / "nuclei" / "synthetic.py"]
+    files += sorted([*(common / "cine" / "phantom").glob("*.py"), *(common / "brightfield" / "generated").glob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def run_bundle(name: str, folder: Path) -> None:
     """Make the images, run the bundle on them, print what came out."""
-    data = folder / "data"
     began = time.perf_counter()
-    if not data.exists():
-        DEMOS[name].make(data)
+    data = made_data(name, folder)
     print(f"\n{name}")
     for run in DEMOS[name].runs:
         output = folder / run.results

@@ -107,7 +107,7 @@ def main() -> int:
     try:
         copy = export_bundle(options.bundle, options.out_dir, options.force)
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     files = files_of(copy)
     size = sum(file.stat().st_size for file in files) / 1e6

@@ -27,7 +27,7 @@ EXAMPLES = """\
 examples:
   python scripts/make_demo_data.py demo_data
       seven generated images with truth and one real one without
-  python scripts/make_demo_data.py train_data --labelled-only --copies 10
+  python scripts/make_demo_data.py train_data --labelled_only --copies 10
       seventy generated images with truth, enough to try a training
   python scripts/make_demo_data.py heart --cine
       a generated cine MR study as DICOM in heart/study with its truth in heart/truth, and three patients as pictures
@@ -215,8 +215,9 @@ def main() -> int:
     kind.add_argument("--cine", action="store_true", help="the heart in cine MR instead of nuclei")
     kind.add_argument("--gastruloid", action="store_true", help="aggregates in brightfield instead of nuclei")
     kind.add_argument(
-        "--labelled-only", action="store_true", help="only images with truth, as training and evaluation need them"
+        "--labelled_only", action="store_true", help="only images with truth, as training and evaluation need them"
     )
+    kind.add_argument("--labelled-only", dest="labelled_only", action="store_true", help=argparse.SUPPRESS)  # as it was
     options = parser.parse_args()
     try:
         if options.cine:
@@ -226,7 +227,7 @@ def main() -> int:
         else:
             files = write_demo_data(options.out_dir, options.seed, options.copies, options.labelled_only)
     except (FileExistsError, InputError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{len(files)} images in {options.out_dir}")
     return 0

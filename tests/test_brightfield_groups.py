@@ -109,6 +109,33 @@ def test_groups_come_from_the_table_and_copies_across_parts_are_reported(
     assert GroupSplit(data).stops
 
 
+def test_no_fold_can_be_said_on_a_command_line(tmp_path: Path, rng: np.random.Generator) -> None:
+    names = ("a", "b", "c", "d", "e")
+    data = dataset(tmp_path / "d", {name: picture(rng, 32) for name in names}, {name: name for name in names})
+    whole = GroupSplit(data, look_for_copies=False)
+    for word in ("none", "None", None):
+        told = GroupSplit(data, word, look_for_copies=False)
+        assert told.fold is None and told.test == whole.test != []
+    assert GroupSplit(data, "1", look_for_copies=False).fold == 1
+    with pytest.raises(InputError, match="fold: found 'one'"):
+        GroupSplit(data, "one", look_for_copies=False)
+
+
+def test_an_evaluation_knows_the_frames_of_the_training_by_their_group(
+    tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("a", "b", "c", "d")
+    table = {"a": "x", "b": "x", "c": "y", "d": "z"}
+    data = dataset(tmp_path / "d", {name: picture(rng, 32) for name in names}, table)
+    split = GroupSplit(data, look_for_copies=False)
+    split.write(tmp_path / "run" / "split.json")
+    weights = tmp_path / "run" / "model.pt"
+    assert split.seen_by(weights) == f"0 of {len(split.test)}" and not caplog.text
+    whole = GroupSplit(data, -1, look_for_copies=False)
+    assert whole.seen_by(weights) == f"{len(split.training)} of 4"
+    assert "training part" in caplog.text
+
+
 def engine(values: list[float], network: torch.nn.Module, patience: int) -> tuple[Engine, BestAndStop]:
     """A training whose weights are the number of the epoch, and a validation after each."""
     trainer, validator = Engine(lambda *_: None), Engine(lambda *_: None)

@@ -18,6 +18,7 @@ from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 from PIL import Image
+from readers import read_pixel_size
 from skimage.measure import regionprops
 from test_report import Page
 
@@ -31,8 +32,9 @@ from common.brightfield.output.scores import FrameScore, mean_scores, summarise
 from common.brightfield.reading.sequences import sequence_records
 from common.brightfield.transforms import ClassMapsd, ReadFramesd
 from common.engine.loading import ReadAheadLoader
+from common.errors import InputError
 from common.inferers import TiledInferer
-from common.outputs.labels import read_label_tiff, read_pixel_size
+from common.outputs.labels import read_label_tiff
 
 ROWS, COLUMNS = 60, 80
 
@@ -264,9 +266,59 @@ def test_intervals_are_those_over_groups() -> None:
 def test_a_sequence_whose_last_part_is_missing_is_closed_and_says_so(tmp_path: Path) -> None:
     maps = movie()
     run(tmp_path, part(maps[:3], 0, 7))
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "well_label.tif"), maps[:3])
+    found = tifffile.imread(tmp_path / "well_label.tif")
+    np.testing.assert_array_equal(found, [*maps[:3], *np.zeros_like(maps[3:])])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["each_image"]["well"]["notes"] == ["frames left out: 4 of 7"]
+
+
+@pytest.mark.parametrize("broken", [(2,), (0,), (5,), (0, 1, 5), (0, 1, 2, 3)])
+def test_pages_and_rows_go_with_the_frames_where_some_cannot_be_read(tmp_path: Path, broken: tuple[int, ...]) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    truth = [ellipse(30, 40, 12, 12 + 2 * t) for t in range(6)]
+    for number, mask in enumerate(truth):
+        path = source / f"well_t{number:02d}.png"
+        cv2.imwrite(str(path), (60 + 150 * mask).astype(np.uint8))
+        if number in broken:
+            path.write_bytes(path.read_bytes()[:90])
+    handler = whole_run(source, tmp_path / "out", frames_per_item=4)
+    assert len(handler.problems) == (1 if len(broken) == 4 else len(broken))  # a part without any frame is one problem
+    pages = tifffile.imread(tmp_path / "out" / "well_label.tif")
+    rows = table(tmp_path / "out" / "measurements.csv")
+    assert len(pages) == 6
+    assert [row["frame"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    for number, (page, row) in enumerate(zip(pages, rows, strict=True)):
+        if number in broken:
+            assert not page.any() and not row["object"] and "left out" in row["note"]
+        else:
+            assert ((page > 0) & truth[number]).sum() / ((page > 0) | truth[number]).sum() > 0.9
+            assert row["object"] == "1" and int(row["area_px"]) == (page > 0).sum()
+        assert row["frame_name"] in (f"well_t{number:02d}", "" if len(broken) == 4 and number in broken else None)
+    each = json.loads((tmp_path / "out" / "summary.json").read_text())["each_image"]["well"]
+    assert (each["frames"], each["frames_left_out"]) == (6 - len(broken), [number + 1 for number in broken])
+    assert each["frames_without_object"] == []
+
+
+def test_a_missing_frame_has_empty_pages_of_numbers_and_probabilities_too(tmp_path: Path) -> None:
+    maps = movie()[:3]
+    ids = maps.astype(np.uint16) * 300
+    probability = np.stack([maps * 200, maps * 50], axis=1)
+    kept = {"numbers": (0, 2), "frames": ("a", "c"), "count": 3, "of": 3, "source": ["a.png", "b.png", "c.png"]}
+    values = {"ids": ids[[0, 2]], "probability": probability[[0, 2]], "objects": "all", "seconds_per_frame": 3600.0}
+    run(tmp_path, part(maps[[0, 2]], **kept, **values), save_probabilities=True)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "well_objects.tif"), [ids[0], 0 * ids[0], ids[2]])
+    pages = tifffile.imread(tmp_path / "well_prob.tif").reshape(3, 2, ROWS, COLUMNS)
+    np.testing.assert_array_equal(pages, [probability[0], 0 * probability[0], probability[2]])
+    rows = table(tmp_path / "measurements.csv")
+    assert [(row["frame_name"], float(row["time_h"])) for row in rows] == [("a", 0), ("b", 1), ("c", 2)]
+
+
+@pytest.mark.parametrize("option", ["pixel_size_um", "minutes_per_frame"])
+@pytest.mark.parametrize("value", ["abc", 0, -1, True])
+def test_a_width_or_time_that_cannot_be_is_refused_by_its_name(tmp_path: Path, option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"--{option}: found .*expected a number above 0"):
+        FrameResults(tmp_path, **{option: value})
 
 
 def test_a_run_that_breaks_off_leaves_former_results_alone(tmp_path: Path) -> None:

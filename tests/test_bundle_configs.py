@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigParser, ReferenceResolver
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -195,6 +196,57 @@ def test_several_processes_do_the_steps_of_one(bundle: Path) -> None:
     one, several = read(bundle, "train.json")["run"], read(bundle, "train.json", "multi_gpu_train.json")["run"]
     plain = [str(step).replace("$@is_not_rank0 or ", "$") for step in several]
     assert [step for step in plain if "logger" not in step] == [str(step) for step in one]
+
+
+def test_a_run_is_told_from_another_by_its_images_and_settings_before_anything_is_written(bundle: Path) -> None:
+    for names in (("train.json",), ("train.json", "multi_gpu_train.json")):
+        config = read(bundle, *names)
+        handler = config["train#handlers#1"]
+        assert handler["_target_"].endswith(".RunCheckpoint")
+        assert handler["signature"]["split"] == "$@split.fingerprint"
+        assert {
+            "fold",
+            "seed",
+            "max_epochs",
+            "samples_per_epoch",
+            "batch_size",
+            "learning_rate",
+            "finetune_from",
+        } < set(handler["signature"])
+        steps = [str(step) for step in config["run"]]
+        (written,) = (number for number, step in enumerate(steps) if "split.write" in step)
+        assert steps[written - 1] == "$@train#handlers#1.check()"
+
+
+def test_an_evaluation_says_what_the_weights_have_seen(bundle: Path) -> None:
+    results = read(bundle, "train.json", "evaluate.json")["validate#handlers"][-1]
+    assert results["settings"]["seen_in_training"] == "$@split.seen_by(@ckpt_path)"
+
+
+def test_dice_and_iou_count_images_without_truth_as_the_tables_do(bundle: Path) -> None:
+    config = read(bundle, "train.json")
+    scored = {**config["validate#key_metric"], **config["validate#additional_metrics"]}
+    found = {name: scored[name] for name in ("val_mean_dice", "val_mean_iou") if name in scored}
+    if read(bundle, "metadata.json").get("figures") == "classes":  # of images: no masks
+        assert not found
+        return
+    assert len(found) == 2
+    for handler in found.values():
+        assert handler["_target_"] == "monai.handlers.IgniteMetricHandler"
+        assert handler["metric_fn"]["ignore_empty"] is False
+
+
+@pytest.mark.parametrize("names", RUNS, ids="+".join)
+def test_a_device_given_as_a_word_is_looked_up(bundle: Path, names: tuple[str, ...]) -> None:
+    config = read(bundle, *names)
+    uses = [text for text in strings(config.get()) if re.search(r"@device\b", text)]
+    target = config["target_device"]
+    assert uses == list(strings(target))[-1:], "everything else asks for target_device"
+    if "multi_gpu_train.json" in names:  # each process has its own, before the bundle's scripts can be found
+        config["device"] = "cpu"
+        assert config.get_parsed_content("target_device") == torch.device("cpu")
+    else:
+        assert target == {"_target_": "scripts.common.engine.devices.pick_device", "name": "@device"}
 
 
 def test_metadata_fits_the_official_schema(bundle: Path) -> None:

@@ -143,6 +143,27 @@ class TestResuming:
         assert (tmp_path / "run.pt").read_bytes() == before
         assert Run(tmp_path / "run.pt", fold="0", seed_of_run=1).start().iterations == []
 
+    def test_another_run_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
+        path = tmp_path / "run.pt"
+        RunCheckpoint(path, {}, signature={"split": "3 images, a"}).check()
+        Run(path, split="3 images, a").start()
+        RunCheckpoint(path, {}, signature={"split": "3 images, a"}).check()
+        with pytest.raises(InputError, match="split = 3 images, a.*expected split = 3 images, b"):
+            RunCheckpoint(path, {}, signature={"split": "3 images, b"}).check()
+
+    def test_a_checkpoint_that_does_not_say_what_it_was_trained_on_is_refused(self, tmp_path: Path) -> None:
+        Run(tmp_path / "run.pt", fold=0).start()
+        with pytest.raises(InputError, match=r"an earlier version \(it does not say its learning_rate\)"):
+            Run(tmp_path / "run.pt", fold=0, learning_rate=0.1).start()
+
+    def test_a_finished_run_says_that_there_is_nothing_to_train(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        Run(tmp_path / "run.pt").start()
+        assert "finished already" not in caplog.text
+        Run(tmp_path / "run.pt").start()
+        assert f"finished already after epoch {EPOCHS}, nothing to train" in caplog.text
+
     def test_a_kill_while_writing_leaves_the_last_checkpoint(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

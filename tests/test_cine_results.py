@@ -18,6 +18,7 @@ from cine_items import COLUMNS, PHASES, ROWS, SLICES, discs, stack_item
 from dicoms import PATIENT, write_cine
 from ignite.engine import Engine
 from PIL import Image
+from readers import read_pixel_size
 from scipy import ndimage
 from test_report import Page
 
@@ -29,7 +30,7 @@ from common.cine.reading.stacks import stack_records
 from common.cine.transforms import ReadStackd
 from common.datasets.contours import contour_to_mask, read_contour
 from common.errors import InputError, Problem
-from common.outputs.labels import read_label_tiff, read_pixel_size
+from common.outputs.labels import read_label_tiff
 from common.outputs.nifti import read_nifti
 
 SOURCE = ("name", "group", "kind", "pixels", "present", "spacing_mm", "paths", "stems", "instances", "phase_numbers")

@@ -20,7 +20,9 @@ import torch
 from common.crossval.out_of_fold import gather, over_folds, write_gathered
 from common.crossval.processes import failure, parse_overrides, run_logged
 from common.crossval.runs import CrossValidation, FoldFailed, Plan, make_plan
+from common.datasets.datalist import write_datalist
 from common.datasets.list_files import write_fold_lists
+from common.datasets.splits import Split
 from common.engine.checkpoints import file_hash
 from common.errors import InputError
 from common.metrics.instances import score_image
@@ -144,11 +146,42 @@ def test_the_same_plan_goes_on_and_another_one_is_refused(run: CrossValidation, 
 
 def test_other_settings_are_refused_but_another_device_is_not(run: CrossValidation) -> None:
     more = {**run.overrides, "device": "cpu"}
+    run.folder(0).mkdir()
     CrossValidation(BUNDLE, run.output_dir, run.plan, 0, more).prepare()
     with pytest.raises(InputError, match="other settings .*'max_epochs': '3'.* expected overrides .*'4'"):
         CrossValidation(BUNDLE, run.output_dir, run.plan, 0, {"max_epochs": "4"}).prepare()
     with pytest.raises(InputError, match="seed 0"):
         CrossValidation(BUNDLE, run.output_dir, run.plan, 1, run.overrides).prepare()
+
+
+def test_settings_may_change_until_a_fold_is_started(run: CrossValidation) -> None:
+    other = CrossValidation(BUNDLE, run.output_dir, run.plan, 0, {"max_epochs": "4"})
+    other.prepare()
+    other.folder(1).mkdir()
+    other.prepare()
+    with pytest.raises(InputError, match="other settings"):
+        run.prepare()
+
+
+def test_a_misspelt_override_is_refused_before_anything_is_written(run: CrossValidation, tmp_path: Path) -> None:
+    for name, nearest in (("max_epoch", "max_epochs"), ("decode_settings#foregroud", "decode_settings#foreground")):
+        with pytest.raises(InputError, match=f"did you mean {nearest}"):
+            CrossValidation(BUNDLE, tmp_path / "new", run.plan, 0, {name: "1"}).prepare()
+    assert not (tmp_path / "new").exists()
+
+
+def test_sections_that_are_divided_anew_are_told(
+    run: CrossValidation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = [{"image": r["image"], "label": r["label"], "patient": r["group"]} for r in run.plan.records]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries[:4], "test": entries[4:]}))
+    plan = make_plan(tmp_path / "list.json", 2)
+    assert "training (4), test (2): all of them are divided anew" in caplog.text
+    caplog.clear()
+    write_datalist(tmp_path / "plan.json", plan.records)
+    split = Split(tmp_path / "plan.json", fold=1)
+    assert {record["name"] for record in split.validation} == {record["name"] for record in plan.of_fold(1)}
+    assert not split.test and not caplog.text
 
 
 def test_overrides_of_what_the_plan_decides_are_refused(run: CrossValidation, tmp_path: Path) -> None:

@@ -396,3 +396,63 @@ def test_real_label_images_and_patients(real_data: Path) -> None:
     assert len(records) == 39
     assert len({record["group"] for record in records}) == 8
     assert read_instances(records[0]).max() > 5
+
+
+def test_dsb_images_of_a_patient_stay_together(dsb: Path) -> None:
+    (dsb / "patients.csv").write_text("image,patient\na.png,p\nb.png,p\nc.png,q\n")
+    assert [record["group"] for record in load_datalist(dsb)] == ["p", "p", "q"]
+    (dsb / "mosaics.csv").write_text("img_id,mosaic_idx\nb,7\nc,7\n")
+    assert [record["group"] for record in load_datalist(dsb)] == ["p", "mosaic-7", "mosaic-7"]
+    (dsb / "patients.csv").write_text("image,patient\nb.png,p\n")
+    problems: list[Problem] = []
+    assert _names(load_datalist(dsb, problems=problems)) == ["b", "c"]
+    assert [problem.name for problem in problems] == ["a"]
+    assert _names(images_only(dsb)) == ["a", "b", "c"]
+
+
+def _coco(folder: Path, *files: str) -> Path:
+    for name in files:
+        _image(folder / name)
+    images = [{"id": number, "file_name": name} for number, name in enumerate(files)]
+    (folder / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
+    return folder
+
+
+def test_coco_images_of_a_patient_stay_together(tmp_path: Path) -> None:
+    slides = ("TCGA-18-5592-01Z-1.png", "TCGA-18-5592-01Z-2.png", "x.png")
+    folder = _coco(tmp_path / "set", *slides)
+    assert [record["group"] for record in load_datalist(folder)] == ["TCGA-18-5592", "TCGA-18-5592", "x"]
+    (folder / "patients.csv").write_text("image,patient\n" + "".join(f"{name},p\n" for name in slides[1:]))
+    problems: list[Problem] = []
+    assert [record["group"] for record in load_datalist(folder / "coco.json", problems=problems)] == ["p", "p"]
+    assert [problem.name for problem in problems] == ["TCGA-18-5592-01Z-1"]
+    assert len(images_only(folder)) == 3
+
+
+def test_an_unrelated_file_beside_images_does_not_stop_their_inference(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png")
+    (tmp_path / "notes.json").write_text("{not json")
+    assert _names(images_only(tmp_path)) == ["a"]
+    for read in (images_only, load_datalist):
+        with pytest.raises(InputError, match=r"notes\.json: found no readable JSON"):
+            read(tmp_path / "notes.json")
+    with pytest.raises(InputError, match=r"notes\.json: found no readable JSON"):
+        load_datalist(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["plate1/g16", "plate1\\g16", "../g16", "..", "a/../b", "line\nbreak"])
+def test_a_name_in_a_data_list_becomes_that_of_a_file(tmp_path: Path, name: str) -> None:
+    entry = {"image": str(_image(tmp_path / "i.png")), "name": name}
+    (tmp_path / "list.json").write_text(json.dumps({"training": [entry]}))
+    (record,) = images_only(tmp_path / "list.json")
+    assert (tmp_path / f"{record['name']}_label.tif").resolve().parent == tmp_path.resolve()
+    assert record["name"].isprintable() and record["name"].strip(".")
+    assert record["group"] == name
+
+
+def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
+    images = [str(_image(tmp_path / f"{number}.png")) for number in (1, 2)]
+    entries = [{"image": image, "name": name} for image, name in zip(images, ("p/g", "p_g"), strict=True)]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    with pytest.raises(InputError, match="several images named p_g"):
+        images_only(tmp_path / "list.json")

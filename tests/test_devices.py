@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from common.engine.devices import bf16_is_fast, pick_amp, pick_device
+from common.errors import InputError
 
 
 @pytest.mark.parametrize(("found", "expected"), [(True, "cuda:0"), (False, "cpu")])
@@ -18,8 +19,23 @@ def test_auto_takes_cuda_where_there_is_one(
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda:3", torch.device("cuda:1")])
-def test_a_named_device_is_obeyed(name: str | torch.device) -> None:
+def test_a_named_device_is_obeyed(monkeypatch: pytest.MonkeyPatch, name: str | torch.device) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert pick_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "found"),
+    [("cuda", 0, "no CUDA device"), (0, 0, "no CUDA device"), ("cuda:2", 2, "2 CUDA devices"), ("gpu", 1, "'gpu'")],
+)
+def test_a_device_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str | int, count: int, found: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(InputError, match=f"--device: found .*{found}"):
+        pick_device(name)
 
 
 @pytest.mark.parametrize("amp", [True, False])

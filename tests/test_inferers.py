@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from monai.data import MetaTensor, decollate_batch
 from torch import nn
 
+from common.errors import InputError
 from common.images.windows import window_ramps, window_starts
 from common.inferers import AutocastInferer, MagnificationInferer, SizeAdaptiveInferer, TiledInferer
 from common.nuclei.instances import decode
@@ -187,11 +190,29 @@ def test_the_input_is_left_as_it_was_and_time_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"patch_size": 100, "overlap": 9}, {"patch_size": 64, "overlap": 32}, {"patch_size": 64, "overlap": -1}]
+    ("options", "named"),
+    [
+        ({"patch_size": 100, "overlap": 9}, "--patch_size: found 100"),
+        ({"patch_size": 0}, "--patch_size"),
+        ({"patch_size": 64, "overlap": 32}, "--overlap: found 32; expected less than half of patch_size, which is 64"),
+        ({"patch_size": 64, "overlap": -1}, "--overlap"),
+        ({"overlap": "wide"}, "--overlap"),
+        ({"batch_size": 0}, "--batch_size"),
+    ],
 )
-def test_unfit_windows_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="patch_size"):
+def test_unfit_windows_are_refused_by_the_name_of_their_option(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
         TiledInferer(**options)
+
+
+@pytest.mark.parametrize("diameter", [0, -3, "large", None, float("nan")])
+def test_a_diameter_that_cannot_be_is_refused(diameter: Any) -> None:
+    tiled = TiledInferer(patch_size=64, overlap=16)
+    for inferer in (SizeAdaptiveInferer, MagnificationInferer):
+        with pytest.raises(InputError, match="--diameter: found .*expected a number above 0"):
+            inferer(tiled, diameter=diameter)
+    with pytest.raises(InputError, match="--smallest_diameter"):
+        MagnificationInferer(tiled, smallest_diameter=-1)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])

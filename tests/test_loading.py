@@ -44,7 +44,7 @@ def values(loader: ReadAheadLoader) -> list[float]:
     return [float(batch["value"]) for batch in loader]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [0, 1, 3])
 @pytest.mark.parametrize("ahead", [0, 2, 50])
 def test_order_is_kept_and_nothing_is_left_out(workers: int, ahead: int) -> None:
     items = Items(12, slow=(0, 5))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.transforms import Compose, RandFlipd, RandShiftIntensityd
 
-from common.engine.numbered import NumberedDataset, read_items
+from common.engine.numbered import NumberedDataset, NumberedSampler, read_items
 from common.errors import InputError, Problem
 
 ITEMS = [{"name": str(i), "image": torch.arange(12.0).reshape(1, 3, 4) + 100 * i} for i in range(5)]
@@ -71,3 +71,9 @@ def test_opencv_has_no_threads_when_loader_processes_are_forked() -> None:
 def test_nothing_to_train_on_is_an_error(names: list[str]) -> None:
     with pytest.raises(InputError, match="dataset_dir"):
         read_items([{"name": name} for name in names], read, [], progress=False)
+
+
+def test_an_epoch_without_a_whole_batch_is_refused_for_it_would_train_nothing() -> None:
+    NumberedSampler(dataset(), batch_size=8)
+    with pytest.raises(InputError, match="--samples_per_epoch: found 8 for batches of 9; expected at least 9"):
+        NumberedSampler(dataset(), batch_size=9)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.engine.overrides import check_overrides
+from common.engine.overrides import check_names, check_overrides
 from common.errors import InputError
 
 TRAIN: dict[str, Any] = {
@@ -135,3 +135,56 @@ def test_the_command_line_of_the_process_is_the_default(
     monkeypatch.setattr("sys.argv", given)
     with pytest.raises(InputError, match="--sede"):
         check_overrides()
+
+
+COMPONENTS: dict[str, Any] = {
+    "threshold_path": "t.json",
+    "batch_size": 4,
+    "diameter": None,
+    "decode_settings": {"_target_": "scripts.common.nuclei.instances.DecodeSettings"},
+    "optimizer": {"_target_": "torch.optim.AdamW"},
+    "loss": {"_target_": "DiceCELoss"},
+    "lacking": {"_target_": "no.such.Component"},
+}
+
+
+@pytest.fixture
+def components(tmp_path: Path) -> Path:
+    (tmp_path / "components.json").write_text(json.dumps(COMPONENTS))
+    return tmp_path / "components.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("decode_settings#foregroud", "decode_settings#foreground"),
+        ("decode_settings::foregroud", "decode_settings#foreground"),
+        ("optimizer#weigth_decay", "optimizer#weight_decay"),
+        ("loss#soft_max", "loss#softmax"),
+        ("thresold", "threshold_path"),
+    ],
+)
+def test_a_misspelt_argument_of_a_component_is_refused_with_the_nearest(
+    components: Path, name: str, nearest: str
+) -> None:
+    with pytest.raises(InputError, match=f"did you mean {nearest}"):
+        check_names(components, {name: "1"})
+
+
+@pytest.mark.parametrize(
+    "name", ["decode_settings#foreground", "loss#_disabled_", "loss#softmax", "lacking#whatever", "optimizer#eps"]
+)
+def test_an_argument_that_a_component_takes_passes(components: Path, name: str) -> None:
+    check_names(components, {name: "1"})
+
+
+@pytest.mark.parametrize("value", ["0", "-4", "0.0", "four", -1])
+def test_counts_and_sizes_are_positive_numbers(components: Path, value: Any) -> None:
+    with pytest.raises(InputError, match=f"--batch_size: found {value}; expected a number above 0, such as 4"):
+        check_names(components, {"batch_size": value})
+
+
+def test_a_number_an_expression_and_what_the_config_leaves_open_pass(components: Path) -> None:
+    for value in ("8", 2, "$2 * 4", "@other", "[8, 8]"):
+        check_names(components, {"batch_size": value})
+    check_names(components, {"diameter": "auto"})

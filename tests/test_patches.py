@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from common.errors import InputError
 from common.images.resize import mirrored_to
 from common.inferers import PatchInferer
 from common.patches.places import network_pixels, patch_corners, tissue_mask, tissue_shares
@@ -183,8 +186,12 @@ def test_time_in_the_network_is_counted_and_sizes_are_checked() -> None:
     inferer = PatchInferer(8, 8)
     inferer(torch.full((1, 3, 16, 16), 0.4), Colours())
     assert inferer.network_seconds > 0
-    with pytest.raises(ValueError, match="stride 0"):
-        PatchInferer(8, 0)
+    for wrong in ({"stride": 0}, {"patch_size": 0}, {"patch_size": "big"}, {"batch_size": 0.5}):
+        options: dict[str, Any] = {"patch_size": 8, "stride": 8, **wrong}
+        with pytest.raises(InputError, match=f"--{next(iter(wrong))}: found"):
+            PatchInferer(**options)
+    with pytest.raises(InputError, match="--network_scale"):
+        PatchInferer(8, 8, scale=0)
 
 
 # votes

@@ -17,6 +17,7 @@ from ignite.engine import Engine
 from common.engine.results import RunResults, as_array, check_writable, report_details
 from common.errors import InputError, Problem
 from common.nuclei.results import InstanceResults
+from common.outputs.files import write_text
 
 
 class Names(RunResults[str]):
@@ -99,7 +100,7 @@ def test_the_summary_tells_time_weights_settings_and_versions(tmp_path: Path) ->
     handler = Names(tmp_path / "out", weights=weights, settings={"tta": False})
     run(handler, [{"name": "a", "seconds_read": 0.25}, {"name": "b"}], [{"seconds_decode": 0.5}] * 2)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary == handler.summary
+    assert summary == {**handler.summary, "files": ["report.html", "summary.json"]}
     seconds = summary["seconds"]
     assert (seconds["read"], seconds["network"], seconds["decode"]) == (0.25, 1.0, 1.0)
     assert 0.02 <= seconds["write"] <= seconds["wall"]
@@ -120,6 +121,138 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_done(tmp_pat
     with pytest.raises(InputError, match="can be written"):
         run(handler, [{"name": "a"}], [{}])
     assert handler.items == []
+
+
+class Texts(RunResults[str]):
+    """A text of each item and a table of all; refuses what begins with "bad"."""
+
+    def _write(self, item: Mapping[str, Any]) -> str:
+        name = str(item["name"])
+        if name.startswith("bad"):
+            raise InputError(name, "nothing", "something")
+        write_text(self.output_dir / f"{name}.txt", name)
+        write_text(self.output_dir / "each" / name / "part.txt", name)
+        return name
+
+    def _complete(self, seconds: Mapping[str, float]) -> None:
+        write_text(self.output_dir / "table.csv", "\n".join(self.written))
+        self._write_summary(self._run_summary(seconds))
+        write_text(self.output_dir / "report.html", "page")
+
+
+def texts(folder: Path, *names: str, **settings: Any) -> Texts:
+    handler = Texts(folder, settings=settings)
+    run(handler, [{"name": name} for name in names], [{}] * len(names))
+    return handler
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_summary_lists_all_files_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("not of the run")
+    texts(tmp_path, "a", "b")
+    listed = json.loads((tmp_path / "summary.json").read_text())["files"]
+    assert {*listed, "mine.txt"} == set(contents(tmp_path))
+
+
+def test_the_same_run_again_replaces_its_results_and_leaves_none_of_the_old(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "mine.txt").write_text("not of the run")
+    texts(tmp_path, "a", "b", dataset_dir="in", tta=False)
+    assert "earlier run" not in caplog.text
+    texts(tmp_path, "b", "c", dataset_dir=str(Path("in").absolute()), tta=True)
+    assert "earlier run" in caplog.text
+    own = {"b.txt", "c.txt", "each/b/part.txt", "each/c/part.txt", "table.csv", "summary.json", "report.html"}
+    assert set(contents(tmp_path)) == {*own, "mine.txt"}
+    assert not (tmp_path / "each" / "a").exists()
+    assert (tmp_path / "table.csv").read_text() == "b\nc"
+
+
+@pytest.mark.parametrize("other", [{"dataset_dir": "other"}, {"dataset_dir": "in", "fold": 1}, {}])
+def test_the_results_of_another_run_are_left_alone(tmp_path: Path, other: dict[str, Any]) -> None:
+    texts(tmp_path, "a", dataset_dir="in")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="results of another run"):
+        texts(tmp_path, "b", **other)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["summary.json", "report.html"])
+@pytest.mark.parametrize("content", ["{}", "not JSON", "[1]"])
+def test_what_only_has_the_name_of_a_result_is_left_alone(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=f"a {name} that is not of such a run"):
+        texts(tmp_path, "a")
+    assert contents(tmp_path) == {name: content.encode()}
+
+
+def test_where_nothing_could_be_written_the_earlier_results_stay(tmp_path: Path) -> None:
+    texts(tmp_path, "a", dataset_dir="in")
+    before = contents(tmp_path)
+    handler = texts(tmp_path, "bad", dataset_dir="in")
+    assert contents(tmp_path) == before
+    with pytest.raises(SystemExit):
+        handler.exit()
+    texts(tmp_path / "new", "bad")
+    assert json.loads((tmp_path / "new" / "summary.json").read_text())["problems"]
+
+
+def test_a_summary_names_no_file_outside_of_its_folder(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    out = tmp_path / "out"
+    texts(out, "a")
+    summary = json.loads((out / "summary.json").read_text())
+    (out / "summary.json").write_text(json.dumps({**summary, "files": ["../precious.txt", str(precious)]}))
+    texts(out, "a")
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"image": "in/a.png"},
+        {"image": "elsewhere/a.png", "label": "in/a_label.tif"},
+        {"image": ["elsewhere/a.png", "in/b.png"], "label": None},
+        {"image": "elsewhere", "frames": [{"image": "elsewhere/a.png", "label": {"cavity": "b"}}, {"image": "in/a"}]},
+        {"image": "in"},  # a study
+        {"image": "."},
+    ],
+)
+def test_the_folder_of_what_is_read_is_refused(tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "a_label.tif").write_text("truth")
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, str):
+            return str(tmp_path / value)
+        return [absolute(v) for v in value] if isinstance(value, list) else value
+
+    made = {key: absolute(value) if key != "frames" else value for key, value in record.items()}
+    made["frames"] = [{**frame, "image": absolute(frame["image"])} for frame in record.get("frames", ())]
+    for name, refused in (("in", True), ("link", True), ("out", False)):
+        handler = Texts(tmp_path / name)
+        engine = Engine(lambda engine, batch: {})
+        engine.data_loader = SimpleNamespace(dataset=SimpleNamespace(data=[made]))  # type: ignore[attr-defined]
+        handler.attach(engine)
+        if refused:
+            with pytest.raises(InputError, match="another output_dir"):
+                engine.run([{"name": "a"}])
+        else:
+            engine.run([{"name": "a"}])
+    assert contents(tmp_path / "in") == {"a_label.tif": b"truth"}
+
+
+def test_switches_of_the_command_line_are_booleans_in_the_summary(tmp_path: Path) -> None:
+    given = {"tta": "false", "consistent": "TRUE", "skip_white": "no", "dataset_dir": "true", "rule": "mean", "size": 1}
+    settings = texts(tmp_path, "a", **given).settings
+    booleans = {"tta": False, "consistent": True, "skip_white": False}
+    assert settings == {**given, **booleans}
+    assert json.loads((tmp_path / "summary.json").read_text())["settings"] == settings
 
 
 def test_tensors_and_arrays_are_arrays() -> None:
@@ -143,3 +276,23 @@ def test_instances_go_through_the_same_handler(tmp_path: Path) -> None:
         *("cells_label.tif", "cells.geojson", "cells_overlay.png", "measurements.csv", "submission.csv"),
         *("summary.json", "report.html", "metrics.json", "metrics_per_image.csv"),
     }
+
+
+def test_coco_annotations_are_of_the_files_that_were_read(tmp_path: Path) -> None:
+    labels = np.zeros((1, 32, 40), np.int32)
+    labels[0, 4:12, 5:15] = 1
+    labels[0, 20:28, 22:30] = 2
+    batch = {"name": "cells", "source": (labels > 0).astype(np.uint8), "pixel_size_um": 0.5}
+    handler = InstanceResults(tmp_path, coco="true")
+    engine = Engine(lambda engine, batch: [{"pred": torch.from_numpy(labels), "confidence": np.array([0.5, 1.0])}])
+    records = [{"name": "cells", "image": "/in/cells.tif", "label": None}]
+    engine.data_loader = SimpleNamespace(dataset=SimpleNamespace(data=records))  # type: ignore[attr-defined]
+    handler.attach(engine)
+    engine.run([[batch]])
+    found = json.loads((tmp_path / "coco.json").read_text())
+    assert found["images"] == [{"id": 1, "file_name": "cells.tif", "height": 32, "width": 40}]
+    assert [(a["image_id"], a["bbox"], a["score"]) for a in found["annotations"]] == [
+        (1, [5, 4, 10, 8], 0.5),
+        (1, [22, 20, 8, 8], 1.0),
+    ]
+    assert "coco.json" in json.loads((tmp_path / "summary.json").read_text())["files"]

@@ -64,6 +64,7 @@ def bundle(tmp_path: Path) -> Path:
         "contact_sheet.py",
         "hide_annotations.py",
         "benchmark.py",
+        "demo.py",
     ],
 )
 def test_help_shows_examples(name: str) -> None:
@@ -99,7 +100,7 @@ def test_export_replaces_an_earlier_copy_only_when_forced(bundle: Path, tmp_path
     write(left)
     refused = tool("export_bundle.py", bundle, tmp_path / "out")
     assert refused.returncode == 1
-    assert "--force" in refused.stderr
+    assert refused.stderr.startswith("error: ") and "--force" in refused.stderr
     assert left.exists()
     assert tool("export_bundle.py", bundle, tmp_path / "out", "--force").returncode == 0
     assert not left.exists()
@@ -217,10 +218,63 @@ def test_demo_data_is_of_every_kind_and_can_be_read(tmp_path: Path) -> None:
 
 def test_demo_data_for_training_has_truth_everywhere(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    assert tool("make_demo_data.py", folder, "--labelled-only", "--copies", "2", "--seed", "3").returncode == 0
+    assert tool("make_demo_data.py", folder, "--labelled_only", "--copies", "2", "--seed", "3").returncode == 0
     records = load_datalist(folder)
     assert len(records) == 14
     assert len({Path(record["image"]).read_bytes() for record in records}) == 14
+
+
+def test_the_former_spelling_of_labelled_only_is_understood_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, given = script_module("make_demo_data"), list[object]()
+    monkeypatch.setattr(module, "write_demo_data", lambda *options: given.append(options[-1]) or [])
+    for words in (["x"], ["x", "--labelled_only"], ["x", "--labelled-only"]):
+        monkeypatch.setattr("sys.argv", ["make_demo_data.py", *words])
+        assert module.main() == 0
+    assert given == [False, True, True]
+    assert "--labelled-only" not in tool("make_demo_data.py", "--help").stdout
+
+
+def test_the_data_of_the_demo_are_whole_and_of_the_generators_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, made = script_module("demo"), list[str]()
+
+    def make(folder: Path) -> None:
+        write(folder / "a.tif", "a")
+        made.append(folder.name)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        write(folder / "b.tif", "b")
+
+    monkeypatch.setitem(module.DEMOS, "some", module.Demo(make, ()))
+    with pytest.raises(KeyboardInterrupt):
+        module.made_data("some", tmp_path)
+    for _ in range(2):
+        assert module.made_data("some", tmp_path) == tmp_path / "data"
+        assert {path.name for path in (tmp_path / "data").iterdir()} == {"a.tif", "b.tif"}
+    assert made == ["data.partial"] * 2  # not a third time
+    write(tmp_path / "data" / "stale.tif")
+    monkeypatch.setattr(module, "generators_version", lambda: "another")
+    module.made_data("some", tmp_path)
+    assert not (tmp_path / "data" / "stale.tif").exists()
+    assert len(made) == 3
+    (tmp_path / "data.version").unlink()  # as in a folder that is not the demo's
+    write(tmp_path / "data" / "precious.txt")
+    module.made_data("some", tmp_path)
+    assert (tmp_path / "data.earlier1" / "precious.txt").exists()
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"a.tif", "b.tif"}
+
+
+def test_the_version_of_the_generators_is_that_of_their_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = script_module("demo")
+    before = module.generators_version()
+    for name in ("common", "scripts"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "REPOSITORY", tmp_path)
+    assert module.generators_version() == before
+    with (tmp_path / "common" / "cine" / "phantom" / "scene.py").open("a") as file:
+        file.write("# changed")
+    assert module.generators_version() != before
 
 
 def test_cine_demo_data_is_a_study_with_its_truth_and_patients_with_drawings(tmp_path: Path) -> None:
@@ -243,7 +297,7 @@ def test_demo_data_never_joins_what_is_there(tmp_path: Path) -> None:
     write(tmp_path / "mine.txt")
     refused = tool("make_demo_data.py", tmp_path)
     assert refused.returncode == 1
-    assert "not empty" in refused.stderr
+    assert refused.stderr.startswith("error: ") and "not empty" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -325,6 +379,39 @@ def test_the_benchmark_switches_test_time_augmentation_on_or_off_or_leaves_it_to
     monkeypatch.setattr("sys.argv", ["benchmark.py", *words])
     assert module.main() == 0
     assert given == [[] if value is None else [f"--tta={value}"]]
+
+
+@pytest.mark.parametrize("words", [["--sizes", "256"], ["--sizes", "0x9"], ["--sizes", "axb"], ["--study", "20"]])
+def test_a_size_that_is_none_is_refused_in_one_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmark.py", *words])
+    with pytest.raises(SystemExit, match="2"):
+        script_module("benchmark").main()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {words[0]}: '{words[1]}'; expected two numbers" in last
+
+
+@pytest.mark.parametrize(
+    ("summary", "shown"),
+    [({"images": 2, "objects": 9}, "4"), ({"stacks": 2, "frames": 6}, "3"), ({"images": 2, "patches": 8}, "4")],
+)
+def test_the_benchmark_reads_the_summary_of_every_kind_of_bundle(
+    summary: dict[str, int], shown: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = script_module("benchmark")
+    more = {"seconds": dict.fromkeys(module.STAGES, 1.0), "network_share_of_wall_time": 0.5}
+    script = (
+        "import json, sys; folder = [a for a in sys.argv if a.startswith('--output_dir=')][0][13:];"
+        f"open(folder + '/summary.json', 'w').write(json.dumps({summary | more!r}))"
+    )
+    fake = tmp_path / "python"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}" "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(module.sys, "executable", str(fake))
+    row = module.measure(tmp_path, tmp_path, [], "name")
+    cells = [cell.strip() for cell in module.table([row]).splitlines()[-1].split("|")]
+    assert cells[1:3] == ["2 x name", shown]
 
 
 @pytest.mark.slow

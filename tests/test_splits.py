@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,3 +77,106 @@ def test_a_split_that_the_data_set_brings_is_taken_as_it_is(study: Path, tmp_pat
         Split(tmp_path / "list.json", hold_out="test")
     with pytest.raises(InputError, match="p0 in training and validation"):
         Split(tmp_path / "list.json", hold_out="name=s0")
+
+
+def _names(records: list[dict[str, Any]]) -> list[str]:
+    return [record["name"] for record in records]
+
+
+def test_a_data_set_in_another_folder_is_the_same_split(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "elsewhere" / "copy")
+    assert Split(study, 0, 4).fingerprint == Split(tmp_path / "elsewhere" / "copy", 0, 4).fingerprint
+
+
+def test_other_images_masks_patients_or_folds_are_another_split(study: Path, tmp_path: Path) -> None:
+    found = {Split(study, fold, 4).fingerprint for fold in (-1, 0, 1)}
+    more = _folder(tmp_path / "more", {"m0": "q0"})
+    found.add(Split(study, 0, 4, also_train=more).fingerprint)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[3:5, 2:30] = 7
+    imsave(study / "masks" / "s3.png", mask, check_contrast=False)
+    found.add(Split(study, 0, 4).fingerprint)
+    table = study / "patients.csv"
+    table.write_text(table.read_text().replace("s0.png,p0", "s0.png,new"))
+    found.add(Split(study, -1).fingerprint)
+    assert len(found) == 6
+
+
+def test_an_evaluation_tells_how_many_images_the_weights_have_seen(
+    study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = tmp_path / "run" / "model.pt"
+    trained = Split(study, 0, 4)
+    assert trained.seen_by(weights) is None
+    trained.write(tmp_path / "run" / "split.json")
+    assert trained.seen_by(weights) == "0 of 2" and not caplog.text
+    assert Split(study, 1, 4).seen_by(weights) == "2 of 2"
+    assert "2 of the 2 images to be scored are in the training part" in caplog.text
+    assert Split(study, -1).seen_by(weights) == "6 of 8"
+
+
+def test_another_image_of_a_patient_that_was_trained_on_counts_as_seen(study: Path, tmp_path: Path) -> None:
+    trained = Split(study, 0, 4)
+    trained.write(tmp_path / "run" / "split.json")
+    patients = (trained.training[0]["group"], trained.validation[0]["group"])
+    new = _folder(tmp_path / "new", {"n0": patients[0], "n1": patients[1], "n2": "nobody"})
+    assert Split(new, -1).seen_by(tmp_path / "run" / "model.pt") == "1 of 3"
+
+
+def _sections(path: Path, study: Path, **sections: tuple[int, ...]) -> Path:
+    """A data list of the study's images by their numbers."""
+    records = Split(study, -1).training
+    entries = [{key: record[key] for key in ("image", "label", "group")} for record in records]
+    content = {section: [entries[number] for number in numbers] for section, numbers in sections.items()}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_the_sections_of_a_data_list_are_its_split(
+    study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = _sections(tmp_path / "list.json", study, training=(0, 1, 2, 3), validation=(4, 5), test=(6, 7))
+    split = Split(given, 0)
+    assert (_names(split.training), _names(split.validation)) == (["s0", "s1", "s2", "s3"], ["s4", "s5"])
+    assert _names(split.test) == _names(split.evaluated) == ["s6", "s7"]
+    assert "training 4, validation 2, test 2 images" in caplog.text
+    split.write(tmp_path / "run" / "split.json")
+    assert split.seen_by(tmp_path / "run" / "model.pt") == "0 of 2"
+    everything = Split(given, -1)
+    assert _names(everything.training) == ["s0", "s1", "s2", "s3", "s4", "s5"]
+    assert _names(everything.evaluated) == ["s6", "s7"], "a test section is never trained on"
+    with pytest.raises(InputError, match="fold: found 1 of a data list whose sections are its split"):
+        Split(given, 1)
+
+
+def test_without_a_section_validation_the_training_is_divided_into_folds(study: Path, tmp_path: Path) -> None:
+    given = _sections(tmp_path / "list.json", study, training=(0, 1, 2, 3, 4, 5), testing=(6, 7))
+    validated = []
+    for fold in range(3):
+        split = Split(given, fold, 3)
+        assert _names(split.test) == ["s6", "s7"]
+        assert not {*_names(split.training), *_names(split.validation)} & {"s6", "s7"}
+        validated += _names(split.validation)
+    assert sorted(validated) == ["s0", "s1", "s2", "s3", "s4", "s5"]
+
+
+def test_a_test_section_is_not_also_trained_on(study: Path, tmp_path: Path) -> None:
+    given = _sections(tmp_path / "list.json", study, training=(0, 1), test=(6, 7))
+    alone = _folder(tmp_path / "alone", {"m0": "q0", "m1": "q1"})
+    assert _names(Split(alone, 0, 2, also_train=given).training)[1:] == ["s0", "s1"]
+
+
+def test_sections_that_share_a_patient_are_refused(study: Path, tmp_path: Path) -> None:
+    for sections in ({"validation": (1, 2, 3)}, {"test": (1,)}):
+        given = _sections(tmp_path / "list.json", study, training=(0,), **sections)
+        with pytest.raises(InputError, match="p0 in training and validation"):
+            Split(given, 0)
+
+
+def test_folds_of_all_entries_count_before_sections(study: Path, tmp_path: Path) -> None:
+    given = _sections(tmp_path / "list.json", study, training=(0, 1, 2, 3), validation=(4, 5, 6, 7))
+    content = json.loads(given.read_text())
+    for number, entry in enumerate([*content["training"], *content["validation"]]):
+        entry["fold"] = number // 2 % 2
+    given.write_text(json.dumps(content))
+    assert _names(Split(given, 1).validation) == ["s2", "s3", "s6", "s7"]

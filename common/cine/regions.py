@@ -19,9 +19,9 @@ class LvRegionsd(MapTransform):
 
     Adds for ``pred`` and ``label`` (the truth) ``<name>_cavity`` and ``<name>_epicardium``, what the endocardial and the
     epicardial contour enclose, (frames, 1, rows, columns) float32, and ``<name>_classes`` uint8, for all drawn frames. Where
-    nobody drew the epicardium its truth is empty, and MONAI's metrics leave empty truths out, which here is what is wanted.
-    They leave out slices that are known to hold no ventricle too (ACDC's): what is found there lowers the pixel accuracy
-    alone, and the Dice of an evaluation (:func:`.scores.frames.score_stack`).
+    nobody drew the epicardium its truth is empty, and MONAI's ``MeanDice`` leaves empty truths out, which there is what is
+    wanted. Slices that are known to hold no ventricle (ACDC's) count for the cavity, whose metrics have
+    ``ignore_empty=False`` for the same Dice as in an evaluation (:func:`.scores.frames.score_stack`).
 
     Args:
         keys: the predicted stack, (phases, slices, rows, columns) of classes 0 to 2, in an item with ``truth``, ``drawn``

@@ -1,1 +1,1 @@
-"""Cross-validation: the split of one run, the runs of all folds, what all say together."""
+"""Cross-validation: the runs of all folds, and what all say together."""

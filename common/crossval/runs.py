@@ -20,7 +20,9 @@ from ..datasets.datalist import datalist_content, read_json, write_datalist
 from ..datasets.folds import check_folds, divided_by, warn_of_leak, with_folds
 from ..datasets.list_files import read_fold_lists
 from ..datasets.records import load_datalist
+from ..datasets.sections import warn_of_new_division
 from ..engine.checkpoints import file_hash, load_tensors
+from ..engine.overrides import check_names
 from ..errors import InputError, Problem, listed
 from ..outputs.files import write_text
 from .processes import failure, run_logged
@@ -99,6 +101,7 @@ def make_plan(
         _refuse_kinds(kinds)
         records = load(dataset_dir, problems)
     records = divided_by(records, split_by)
+    warn_of_new_division(records)
     if lists is None:
         records = with_folds(records, 5 if num_folds is None else num_folds, seed)
     else:
@@ -142,10 +145,11 @@ class CrossValidation:
         return self.folder(fold) / "eval"
 
     def prepare(self) -> None:
-        """Write the plan and its settings, before anything is trained.
+        """Write the plan and its settings, before anything is trained; settings may change until a fold is started.
 
         Raises:
-            InputError: no bundle, an override that the plan decides, or the folder holds another plan or settings.
+            InputError: no bundle, an override that the plan decides or that the bundle's ``train.json`` does not know, or
+                the folder holds another plan, or folds with other settings.
         """
         for name in ("train.json", "evaluate.json"):
             if not (self.bundle / "configs" / name).is_file():
@@ -153,6 +157,7 @@ class CrossValidation:
         taken = [name for name in self.overrides if name in _OWN]
         if taken:
             raise InputError(f"--{taken[0]}", "an override of what the cross-validation itself sets", "its own options")
+        check_names(self.bundle / "configs" / "train.json", self.overrides)
         settings = {
             "bundle": self.bundle.absolute().name,
             "seed": self.seed,
@@ -162,10 +167,12 @@ class CrossValidation:
         path = self.output_dir / "cross_validation.json"
         entries = as_entries(self.plan.records)
         _refuse_other_plan(self.datalist, datalist_content(self.datalist, entries))
-        _refuse_other_settings(path, settings)
+        started = any(self.folder(fold).exists() for fold in self.plan.folds)
+        if started:
+            _refuse_other_settings(path, settings)
         if not self.datalist.exists():
             write_datalist(self.datalist, entries)
-        if not path.exists():
+        if not (started and path.exists()):
             write_text(path, json.dumps(settings, indent=2) + "\n")
 
     def run_fold(self, fold: int, say: Callable[[str], None] = logger.info) -> list[Problem]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from .datalist import only_json, read_json
+from ..errors import InputError, Problem
+from .datalist import json_of, only_json, read_json
+from .patients import patient_groups
 from .polygons import polygon_pixels
 
 _EXPECTED = 'a COCO file with the lists "images" and "annotations"'
@@ -22,28 +23,37 @@ _EXPECTED = 'a COCO file with the lists "images" and "annotations"'
 
 def matches(path: Path) -> bool:
     """Whether this is a COCO JSON file, or a folder with exactly one JSON file which is one."""
-    file = only_json(path)
-    return file is not None and _is_coco(read_json(file))
+    return _is_coco(json_of(path))
 
 
-def records(path: Path, need_labels: bool = True) -> list[dict[str, Any]]:
+def records(path: Path, need_labels: bool = True, problems: list[Problem] | None = None) -> list[dict[str, Any]]:
     """One record per image, sorted by name; ``label`` is the JSON file, ``coco_image_id`` tells the image in it.
 
     Images lie where ``file_name`` says, relative to the JSON file or its neighbour folder ``images/``. An image without
-    annotations is one without objects.
+    annotations is one without objects. ``group`` is the patient where ``patients.csv`` beside the file or a TCGA barcode
+    tells it (:func:`.patients.patient_groups`), else the image.
 
     Raises:
-        InputError: no COCO file, or an image that is absent.
+        InputError: no COCO file, an image that is absent, or one that ``patients.csv`` lacks (with ``need_labels``; these
+            are noted in ``problems`` and left out, if given).
     """
     file = only_json(path)
     assert file is not None, "records() is for what matches()"
     images = _load(str(file.absolute()), file.stat().st_mtime_ns)[0]
-    found = []
-    for number, entry in images.items():
-        image = _image_path(file, entry)
-        found.append(
-            {"name": image.stem, "image": str(image), "label": str(file), "coco_image_id": number, "group": image.stem}
-        )
+    paths = {number: _image_path(file, entry) for number, entry in images.items()}
+    names = sorted({image.stem for image in paths.values()})
+    groups = patient_groups(file.absolute().parent, names, problems, required=need_labels)
+    found = [
+        {
+            "name": image.stem,
+            "image": str(image),
+            "label": str(file),
+            "coco_image_id": number,
+            "group": groups[image.stem],
+        }
+        for number, image in paths.items()
+        if image.stem in groups
+    ]
     return sorted(found, key=lambda record: str(record["name"]))
 
 

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..names import safe_name
 from ..outputs.files import write_text
 
-_SECTIONS = ("training", "validation", "validating", "test", "testing")
+SECTION = "list_section"
+"""Key of a record whose data list has labelled entries in several sections: "training", "validation" or "test"."""
+_SECTIONS = {
+    "training": "training",
+    "validation": "validation",
+    "validating": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _EXPECTED = '{"training": [{"image": ..., "label": ..., "patient": ..., "fold": ...}, ...]}'
 
 
 def matches(path: Path) -> bool:
     """Whether this is a JSON data list, or a folder with exactly one JSON file which is one."""
-    file = only_json(path)
-    return file is not None and is_datalist(read_json(file))
+    return is_datalist(json_of(path))
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -33,6 +42,25 @@ def only_json(path: Path) -> Path | None:
         files = [file for file in sorted(path.glob("*.json")) if not file.name.startswith(".")]
         return files[0] if len(files) == 1 else None
     return path if path.suffix.lower() == ".json" and path.is_file() else None
+
+
+def json_of(path: Path) -> Any:
+    """The content of the JSON file given, or of the only one in a folder, where one that is unreadable is none (None).
+
+    A file that has nothing to do with the images may lie beside them.
+
+    Raises:
+        InputError: the file that is given itself is unreadable.
+    """
+    file = only_json(path)
+    if file is None:
+        return None
+    try:
+        return read_json(file)
+    except InputError:
+        if file == path:
+            raise
+        return None
 
 
 def read_json(path: Path) -> Any:
@@ -52,7 +80,9 @@ def read_datalist(path: str | Path) -> list[dict[str, Any]]:
     """Records of a JSON data list, all sections together, each with ``name``, ``image``, ``label`` and ``group``.
 
     Relative paths are resolved against the file's folder. ``group`` is the entry's own, else its ``patient``, else its
-    name. Further keys (``fold``, ``modality``, ...) are kept as they are.
+    name. Further keys (``fold``, ``modality``, ...) are kept as they are. A ``name`` that is no file name ("plate1/g16")
+    is made one ("plate1_g16"). Where several sections have entries with truth, each record tells its own
+    (:data:`SECTION`).
 
     Raises:
         InputError: no data list, an entry without image, a file that is absent, a fold that is no whole number.
@@ -63,10 +93,13 @@ def read_datalist(path: str | Path) -> list[dict[str, Any]]:
     content = read_json(path)
     if not is_datalist(content):
         raise InputError(path, "JSON without any of the sections " + ", ".join(_SECTIONS), _EXPECTED)
-    entries = [entry for section in _SECTIONS for entry in content.get(section) or []]
-    if not entries:
+    found = [
+        (name, _record(entry, path)) for section, name in _SECTIONS.items() for entry in content.get(section) or []
+    ]
+    if not found:
         raise InputError(path, "an empty data list", _EXPECTED)
-    return [_record(entry, path) for entry in entries]
+    known = {name for name, record in found if record["label"] is not None or record.get("class")}
+    return [{**record, SECTION: name} if len(known) > 1 else record for name, record in found]
 
 
 def _record(entry: Any, path: Path) -> dict[str, Any]:
@@ -86,7 +119,11 @@ def _record(entry: Any, path: Path) -> dict[str, Any]:
     name = str(entry.get("name") or Path(image).stem)
     group = entry.get("group")
     group = entry.get("patient") if group in (None, "") else group
-    return {**entry, "name": name, "image": image, "label": label, "group": name if group in (None, "") else str(group)}
+    group = name if group in (None, "") else str(group)
+    # Results are files of this name. Other characters are left to the users, who know their file system.
+    name = safe_name(name) if re.search(r"[/\\\x00-\x1f]", name) or not name.strip(".") else name
+    kept = {key: value for key, value in entry.items() if key != SECTION}
+    return {**kept, "name": name, "image": image, "label": label, "group": group}
 
 
 def _resolved(item: Any, path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InputError, Problem, leave_out
 from ..images.reading import is_image_name
+from .patients import patient_groups
 from .tables import read_table
 
 # (foreground, background) of classes.csv
@@ -41,12 +42,13 @@ def records(
 ) -> list[dict[str, Any]]:
     """One record per image, sorted by name; ``label`` is the sorted list of its binary masks.
 
-    ``group`` is ``mosaic-<mosaic_idx>`` where the table has one, else the image's own name. ``mosaic`` and
-    ``mosaic_position`` are kept where known; ``modality`` is left out where no table tells it.
+    ``group`` is ``mosaic-<mosaic_idx>`` where the table has one, else the patient where ``patients.csv`` or a TCGA barcode
+    tells it (:func:`.patients.patient_groups`), else the image's own name. ``mosaic`` and ``mosaic_position`` are kept
+    where known; ``modality`` is left out where no table tells it.
 
     Raises:
-        InputError: a table that cannot be used, or a folder without its image or (``need_labels``) without masks (noted
-            in ``problems`` and left out, if given).
+        InputError: a table that cannot be used, a folder without its image or (``need_labels``) without masks, or an
+            image without mosaic that ``patients.csv`` lacks (noted in ``problems`` and left out, if given).
     """
     root = _root(folder)
     modalities = _read_modalities(modality_table or _beside(root, "classes.csv"))
@@ -63,7 +65,10 @@ def records(
         if entry.name in modalities:
             record["modality"] = modalities[entry.name]
         found.append({**record, **mosaics.get(entry.name, {})})
-    return found
+    alone = [record["name"] for record in found if "mosaic" not in record]
+    patients = patient_groups(root, alone, problems, required=need_labels)
+    known = [record for record in found if "mosaic" in record or record["name"] in patients]
+    return [record if "mosaic" in record else {**record, "group": patients[record["name"]]} for record in known]
 
 
 def _record(entry: Path, need_labels: bool) -> dict[str, Any]:

@@ -67,6 +67,9 @@ def load_datalist(
     for path, name in zip(paths, dataset_names(paths), strict=True):
         found = _layout_records(path, *tables, need_labels, problems, class_names)
         if found is None:
+            unread = datalist.only_json(path)
+            if unread is not None:
+                datalist.read_json(unread)  # a list that is broken is the reason
             raise InputError(path, _contents(path), "one of: " + "; ".join(_LAYOUTS))
         if class_names:
             found = class_folders.with_slides(found, class_names)
@@ -158,7 +161,7 @@ def _layout_records(
         if class_folders.matches(path, class_names):
             return class_folders.records(path, need_labels, problems, class_names)
     if coco.matches(path):
-        return coco.records(path)
+        return coco.records(path, need_labels, problems)
     if datalist.matches(path):
         return class_folders.from_entries(datalist.records(path))
     if path.is_dir() and class_names and need_labels:  # to say which classes were found instead

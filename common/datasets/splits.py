@@ -2,34 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import Problem
+from ..errors import Problem, listed
 from .class_folders import as_entries
-from .folds import check_no_shared_group, divided_by, held_out, split, write_datalist
+from .datalist import read_json
+from .folds import check_no_shared_group, divided_by, held_out, split, unit_of, write_datalist
 from .list_files import read_fold_lists
 from .merging import merge
 from .records import load_datalist
+from .sections import by_section, is_sectioned, without_test
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("training", "validation", "test")
+FILE = "split.json"
+"""The split lies beside the weights under this name."""
 
 
 class BaseSplit:
     """What all splits have in common.
 
     Attributes:
-        training, validation: records.
+        training, validation, test: records; most splits keep none for a test.
         problems: images that were left out because they cannot be used.
     """
 
     training: list[dict[str, Any]]
     validation: list[dict[str, Any]]
+    test: list[dict[str, Any]]
     problems: list[Problem]
+
+    @property
+    def evaluated(self) -> list[dict[str, Any]]:
+        """What an evaluation scores: the test records, else the validation's, else everything."""
+        return self.test or self.validation or self.training
+
+    @property
+    def fingerprint(self) -> str:
+        """How many images there are to train on and to validate on, and a hash of which: of names, groups, classes and
+        the sizes of image and label files, in whatever folder they lie."""
+        parts = {name: sorted(map(_identity, getattr(self, name))) for name in PARTS}
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+        return f"{len(self.training)} + {len(self.validation)} images, {digest}"
 
     @property
     def monitored(self) -> list[dict[str, Any]]:
         """What a training watches: the validation records, or where there are none a few training records, evenly spread."""
         return self.validation or self.training[:: max(1, len(self.training) // 16)]
+
+    def seen_by(self, weights: str | Path) -> str | None:
+        """How many of the images to be scored the weights were trained on, by the ``split.json`` beside them.
+
+        An image counts if its name, or its patient, slide or field, was in the training; a warning is logged then.
+
+        Args:
+            weights: the file of the weights.
+
+        Returns:
+            "3 of 10"; None where no ``split.json`` is there.
+
+        Raises:
+            InputError: a ``split.json`` that cannot be read.
+        """
+        path = Path(weights).parent / FILE
+        if not path.is_file():
+            return None
+        content = read_json(path)
+        sections = content.values() if isinstance(content, dict) else ()
+        entries = [entry for section in sections if isinstance(section, list) for entry in section]
+        trained = [entry for entry in entries if isinstance(entry, dict) and entry.get("split") == "training"]
+        names, units = {entry.get("name") for entry in trained}, {unit_of({"name": "", **entry}) for entry in trained}
+        scored = self.evaluated
+        seen = [record["name"] for record in scored if record["name"] in names or unit_of(record) in units]
+        if seen:
+            logger.warning(
+                "%d of the %d images to be scored are in the training part of %s, or others of their patient, slide or "
+                "field are (%s): their figures say nothing of new images",
+                *(len(seen), len(scored), path, listed(seen, 3)),
+            )
+        return f"{len(seen)} of {len(scored)}"
 
     def exit(self) -> None:
         """End the process with status 1 if an image could not be used, so that scripts notice. To be called last."""
@@ -42,7 +99,8 @@ class Split(BaseSplit):
 
     Args:
         dataset_dir: see :func:`.records.load_datalist`.
-        fold: the fold to validate on; -1 or None trains on everything.
+        fold: the fold to validate on; -1 or None trains on everything. A data list with truth in several sections
+            (``training``, ``validation``, ``test``) brings its split, see :func:`.sections.by_section`.
         num_folds: number of folds.
         seed: of the assignment to folds.
         modality_table: modalities by image, where the data set's own place does not have them.
@@ -59,7 +117,7 @@ class Split(BaseSplit):
             with ``split_by`` "image" names of images that are not here are a problem and passed over.
 
     Attributes:
-        training, validation: records.
+        training, validation, test: records; ``test`` is what a data list has under ``test``.
         problems: images that were left out because they cannot be used.
 
     Raises:
@@ -82,7 +140,7 @@ class Split(BaseSplit):
         class_names: Sequence[str] | None = None,
         lists: str | Path | None = None,
     ) -> None:
-        self.problems = []
+        self.problems, self.test = [], []
         tables = modality_table, mosaic_table
         records = load_datalist(
             dataset_dir, *tables, problems=self.problems, modalities=modalities, class_names=class_names
@@ -92,22 +150,32 @@ class Split(BaseSplit):
             records = read_fold_lists(lists, records, self.problems if split_by == "image" else None)
         if hold_out:
             self.training, self.validation = held_out(records, hold_out)
+        elif is_sectioned(records):
+            self.training, self.validation, self.test = by_section(
+                records, -1 if fold is None else fold, num_folds, seed
+            )
         else:
             self.training, self.validation = split(records, fold, num_folds, seed)
         if also_train:
             more = load_datalist(also_train, problems=self.problems, modalities=modalities, class_names=class_names)
-            check_no_shared_group(more, self.validation, "also_train")
+            more = without_test(more, "also_train")
+            check_no_shared_group(more, [*self.validation, *self.test], "also_train")
             self.training = merge({"dataset_dir": self.training, "also_train": more})
-
-    @property
-    def evaluated(self) -> list[dict[str, Any]]:
-        """What an evaluation scores: the validation records of a fold, or everything if no fold is asked for."""
-        return self.validation or self.training
 
     def write(self, path: str | Path) -> Mapping[str, int]:
         """Write the split beside the weights, so that it is known what they have seen."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        training = [{**record, "split": "training"} for record in self.training]
-        validation = [{**record, "split": "validation"} for record in self.validation]
-        write_datalist(path, as_entries(training + validation))
-        return {"training": len(training), "validation": len(validation)}
+        entries = [{**record, "split": name} for name in PARTS for record in getattr(self, name)]
+        write_datalist(path, as_entries(entries))
+        return {name: len(getattr(self, name)) for name in PARTS}
+
+
+def _identity(record: Mapping[str, Any]) -> list[str]:
+    """What makes an image the same one in another folder. Sizes tell most changes of a mask, and reading all would not."""
+    files = [item for key in ("image", "label") for item in _each(record.get(key))]
+    sizes = [Path(file).stat().st_size for file in files if Path(file).is_absolute() and Path(file).is_file()]
+    return [str(record["name"]), unit_of(record), str(record.get("class") or ""), " ".join(map(str, sizes))]
+
+
+def _each(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]

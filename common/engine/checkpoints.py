@@ -30,8 +30,8 @@ class RunCheckpoint:
         path: the checkpoint file; loaded at the start of training where it exists.
         state: what has ``state_dict`` and ``load_state_dict``: network, average, optimizer, scheduler.
         interval: in epochs.
-        signature: settings that must be equal for a run to be the same (fold, seed, epochs); a checkpoint of a run with
-            others is refused, never overwritten.
+        signature: what must be equal for a run to be the same (images and their split, seed, epochs, learning rate); a
+            checkpoint of a run with others, or that does not say them all, is refused, never overwritten.
     """
 
     def __init__(
@@ -53,22 +53,44 @@ class RunCheckpoint:
         with atomic(self.path) as temporary:
             torch.save(content, temporary)
 
+    def check(self) -> None:
+        """Refuse a folder with another run in it, before anything is written there.
+
+        Raises:
+            InputError: the checkpoint is unreadable or that of another run; says what differs.
+        """
+        if self.path.is_file():
+            self._refuse_another(load_tensors(self.path))
+
     def resume(self, engine: Engine) -> None:
         """Load the checkpoint where there is one and put the engine behind its last finished epoch."""
         if not self.path.is_file():
             return
         content = load_tensors(self.path)
-        saved = content.get("signature", {})
-        differing = [k for k in self.signature if saved.get(k) != self.signature[k]]
-        if differing:
-            found = ", ".join(f"{k} = {saved.get(k)}" for k in differing)
-            wanted = ", ".join(f"{k} = {self.signature[k]}" for k in differing)
-            raise InputError(self.path, f"the checkpoint of another run ({found})", f"{wanted}, or another ckpt_dir")
+        self._refuse_another(content)
         for key, item in self.state.items():
             item.load_state_dict(content[key])
         engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
         _wind_schedulers_on(engine)
-        logger.info("resumed from %s after epoch %d", self.path, content["epoch"])
+        if content["epoch"] >= (engine.state.max_epochs or float("inf")):
+            again = "to train anew give another ckpt_dir, or remove this file"
+            logger.warning(
+                "%s: finished already after epoch %d, nothing to train; %s", self.path, content["epoch"], again
+            )
+        else:
+            logger.info("resumed from %s after epoch %d", self.path, content["epoch"])
+
+    def _refuse_another(self, content: Mapping[str, Any]) -> None:
+        saved = content.get("signature", {})
+        unknown = [key for key in self.signature if key not in saved]
+        differing = [key for key in self.signature if key in saved and saved[key] != self.signature[key]]
+        found = [f"{key} = {saved[key]}" for key in differing] + [f"it does not say its {key}" for key in unknown]
+        if found:
+            wanted = ", ".join(f"{key} = {self.signature[key]}" for key in (*differing, *unknown))
+            kind = "another run" if differing else "an earlier version"
+            raise InputError(
+                self.path, f"the checkpoint of {kind} ({', '.join(found)})", f"{wanted}, or another ckpt_dir"
+            )
 
 
 def _wind_schedulers_on(engine: Engine) -> None:

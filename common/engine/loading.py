@@ -25,7 +25,7 @@ class ReadAheadLoader:
     Args:
         dataset: items by index; reading one may raise :class:`InputError`. An item with ``name`` names it in problems.
         ahead: items read in advance; each is held in memory.
-        workers: threads.
+        workers: threads; 0, which torch's loader reads without any by, is one thread too.
         skip_bad: go on without items that raise :class:`InputError`; otherwise the error ends the run.
         collate: False gives the items as they are, without a first dimension for the batch and with what is None; for
             engines with ``decollate=False``.
@@ -37,7 +37,7 @@ class ReadAheadLoader:
     def __init__(
         self, dataset: Any, ahead: int = 3, workers: int = 1, skip_bad: bool = True, collate: bool = True
     ) -> None:
-        self.dataset, self.ahead, self.workers, self.skip_bad = dataset, ahead, workers, skip_bad
+        self.dataset, self.ahead, self.workers, self.skip_bad = dataset, ahead, max(1, workers), skip_bad
         self.collate = collate
         self.problems: list[Problem] = []
 

@@ -106,13 +106,26 @@ class NumberedSampler(DistributedSampler):
     """Numbers of the samples of an epoch: epoch 1 has 0 to n - 1, epoch 2 the next n, and so on, dealt to the ranks.
 
     A ``DistributedSampler`` because MONAI's engines tell the epoch to those; without distributed training there is one rank.
+
+    Args:
+        dataset: of as many samples as an epoch has.
+        batch_size: of the loader, which drops what fills no batch; None asks nothing.
+
+    Raises:
+        InputError: an epoch without a single batch for each rank, which would train nothing.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, batch_size: int | None = None) -> None:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         ranks = torch.distributed.get_world_size() if distributed else 1
         rank = torch.distributed.get_rank() if distributed else 0
         super().__init__(dataset, num_replicas=ranks, rank=rank, shuffle=False, drop_last=True)
+        if batch_size is not None and self.num_samples < batch_size:
+            found = f"{len(dataset)} for batches of {batch_size}"  # type: ignore[arg-type]
+            expected = f"at least {ranks * batch_size}, a batch for each process"
+            raise InputError(
+                "--samples_per_epoch", found, expected if ranks > 1 else f"at least {batch_size}, one batch"
+            )
 
     def __iter__(self) -> Iterator[int]:
         length = len(self.dataset)  # type: ignore[arg-type]

@@ -1,16 +1,20 @@
-"""Misspelt overrides: MONAI adds an unknown id to the config and goes on, as if nothing had been asked."""
+"""Wrong overrides: MONAI adds an unknown id to the config and goes on, as if nothing had been asked."""
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from types import TracebackType
 from typing import Any
 
 from monai.bundle import ConfigParser
+from monai.bundle.config_item import ComponentLocator
 
 from ..errors import InputError, input_error
 
@@ -19,10 +23,19 @@ _OPTIONS = {"config_file", "meta_file", "logging_file", "run_id", "init_id", "fi
 _ALWAYS = {"bundle_root", "workflow_type", "workflow_name"}
 # MONAI's own with ``tracking``, for MLflow.
 _TRACKING = {"tracking_uri", "experiment_name", "run_name", "is_not_rank0", "save_execute_config"}
+# What every component takes from MONAI's parser.
+_OF_COMPONENTS = ("_target_", "_disabled_", "_requires_", "_desc_", "_mode_")
+# Numbers of which 0 or less makes no sense.
+_POSITIVE = frozenset(
+    ("batch_size", "inference_batch_size", "max_epochs", "val_interval", "samples_per_epoch", "patch_size", "crop_size")
+    + ("size", "largest_size", "diameter", "stride", "pixel_mm", "learning_rate")
+)
+# Bundles see this package as scripts.common, other programs by its own name.
+_OWN, _IN_BUNDLES = __name__.rpartition(".engine.")[0], "scripts.common"
 
 
 def check_overrides(arguments: Sequence[str] | None = None) -> None:
-    """Refuse command line overrides which no config file knows.
+    """Refuse command line overrides which no config file knows, and sizes and counts that are not positive.
 
     From then on an :class:`InputError` that ends the run prints its own line, without MONAI's traceback around it.
 
@@ -30,7 +43,7 @@ def check_overrides(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line, by default this process's. Nothing happens unless it is ``monai.bundle run``.
 
     Raises:
-        InputError: names the override and the nearest ids.
+        InputError: see :func:`check_names`.
     """
     given = list(sys.argv if arguments is None else arguments)
     if not (len(given) > 1 and Path(given[0]).parent.name == "bundle" and given[1] == "run"):
@@ -42,15 +55,86 @@ def check_overrides(arguments: Sequence[str] | None = None) -> None:
     files = options.get("config_file")
     if not files:
         return
-    parser = ConfigParser()
-    parser.read_config(_file_list(files) if isinstance(files, str) else files)
-    config = parser.get()
     allowed = _OPTIONS | _ALWAYS | (_TRACKING if options.get("tracking") else set())
-    for name in options:
-        if name not in allowed and not _knows(config, name):
-            nearest = difflib.get_close_matches(name.replace("::", "#"), sorted(_ids(config)), n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(nearest)}" if nearest else ""
+    given_ids = {name: value for name, value in options.items() if name not in allowed}
+    check_names(_file_list(files) if isinstance(files, str) else files, given_ids)
+
+
+def check_names(files: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any]) -> None:
+    """Refuse overrides which none of these config files knows, and sizes and counts that are not positive.
+
+    Args:
+        files: config files, merged as ``monai.bundle run`` does it.
+        overrides: values by id (``a#b#0`` or ``a::b::0``).
+
+    Raises:
+        InputError: names the override and the nearest ids.
+    """
+    parser = ConfigParser()
+    parser.read_config(files)
+    config = parser.get()
+    for name, value in overrides.items():
+        component = _place(config, name)
+        if component is False:
+            hint = _did_you_mean(name.replace("::", "#"), sorted(_ids(config)))
             raise InputError(f"--{name}", "an override that no config file knows", f"one of the config's ids{hint}")
+        if isinstance(component, dict):
+            _check_argument(name.replace("::", "#"), component)
+        if name in _POSITIVE:
+            _check_positive(name, value, config[name])
+
+
+def _check_argument(name: str, component: Mapping[str, Any]) -> None:
+    """The argument that an override adds is one that the component takes, as far as one can tell."""
+    own, _, argument = name.rpartition("#")
+    takes = _arguments(component["_target_"])
+    if takes is None or argument in (*takes, *_OF_COMPONENTS):
+        return
+    names = [f"{own}#{taken}" for taken in takes]
+    target = component["_target_"].rpartition(".")[2]
+    raise InputError(
+        f"--{name}", f"an argument that {target} does not take", f"one of its own{_did_you_mean(name, names, own)}"
+    )
+
+
+def _arguments(target: Any) -> list[str] | None:
+    """Names of the arguments of a component; None where it takes any, or where nobody can tell."""
+    if not isinstance(target, str):
+        return None
+    if target.startswith(f"{_IN_BUNDLES}."):
+        target = _OWN + target.removeprefix(_IN_BUNDLES)
+    module = None if "." in target else ComponentLocator().get_component_module_name(target)
+    module = module[0] if isinstance(module, list) else module
+    try:
+        found = locate(f"{module}.{target}" if module else target)
+        parameters = inspect.signature(found).parameters.values()  # type: ignore[arg-type]
+    except (ErrorDuringImport, TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters]
+
+
+def _check_positive(name: str, value: Any, default: Any) -> None:
+    """Only where the config has a number: null or an expression has a meaning of its own."""
+    if isinstance(default, bool) or not isinstance(default, int | float) or str(value)[:1] in ("$", "@", "%"):
+        return
+    try:
+        number = ast.literal_eval(value) if isinstance(value, str) else value
+    except (ValueError, SyntaxError):
+        number = value
+    wrong = isinstance(number, str) or (isinstance(number, int | float) and not number > 0)
+    if wrong:
+        raise InputError(f"--{name}", str(value), f"a number above 0, such as {default}")
+
+
+def _did_you_mean(name: str, ids: Sequence[str], own: str = "") -> str:
+    """The nearest ids, compared as a whole or by their last part; of a component's arguments all, if none is near."""
+    last = {taken.rpartition("#")[2]: taken for taken in reversed(ids)}
+    near = difflib.get_close_matches(name, ids, n=3, cutoff=0.45)
+    near += [last[part] for part in difflib.get_close_matches(name.rpartition("#")[2], last, n=2, cutoff=0.6)]
+    nearest = list(dict.fromkeys(near))[:3] or (list(ids) if own else [])
+    return f"; did you mean {' or '.join(nearest)}" if nearest else ""
 
 
 def _say_what_is_wrong(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -79,8 +163,8 @@ def _parse(arguments: list[str]) -> dict[str, str]:
     return options
 
 
-def _knows(config: Any, name: str) -> bool:
-    """Whether the id (``a#b#0`` or ``a::b::0``) exists; the last part may be a new argument of a component."""
+def _place(config: Any, name: str) -> bool | dict[str, Any]:
+    """Whether the id (``a#b#0`` or ``a::b::0``) exists; the component of which the last part is a new argument."""
     node = config
     parts = name.replace("::", "#").split("#")
     for position, part in enumerate(parts):
@@ -89,7 +173,8 @@ def _knows(config: Any, name: str) -> bool:
         elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
         else:
-            return position == len(parts) - 1 and isinstance(node, dict) and "_target_" in node
+            new = position == len(parts) - 1 and isinstance(node, dict) and "_target_" in node
+            return node if new else False
     return True
 
 

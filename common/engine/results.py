@@ -8,7 +8,7 @@ import platform
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,8 +20,10 @@ from ignite.engine import Engine, Events
 
 from .. import __version__
 from ..errors import InputError, Problem
-from ..outputs.files import write_text
+from ..flags import as_flag
+from ..outputs.files import noting, write_text
 from .checkpoints import file_hash
+from .output_folder import check_inputs, earlier_files, relative_names, remove_files
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ Written = TypeVar("Written")
 STAGES = ("read", "decode")
 """An item may say how long each took it, as ``seconds_<stage>``."""
 
+_SWITCHED = ("true", "false", "yes", "no", "on", "off")
+_LAST_FILES = {"summary.json", "report.html"}
+
 
 class RunResults(ABC, Generic[Written]):
     """Handler of an evaluator: a background thread writes the files of each item, what sums them up comes at the end.
@@ -37,10 +42,14 @@ class RunResults(ABC, Generic[Written]):
     A file of an item that cannot be used (:class:`InputError`) is a problem, and the rest goes on; anything else ends
     the run.
 
+    The folder is refused where it holds what is read, or results of other images (:mod:`.output_folder`). Those of the same
+    images are replaced file by file; what of them is left at the end is removed, and where nothing could be written they
+    stay as they are.
+
     Args:
         output_dir: made where it is missing.
         weights: file whose hash goes into the summary.
-        settings: further values for the summary.
+        settings: further values for the summary; ``"false"``, as switches come from the command line, becomes False.
         max_pending: items that wait for being written, at most; each is held in memory.
         problems: what was left out before the run; stands in the summary too.
 
@@ -58,13 +67,15 @@ class RunResults(ABC, Generic[Written]):
         problems: list[Problem] | None = None,
     ) -> None:
         self.output_dir, self.max_pending = Path(output_dir), max_pending
-        self.weights, self.settings = weights, dict(settings or {})
+        self.weights, self.settings = weights, _with_booleans(settings or {})
         self.written: list[Written] = []
         self.problems: list[Problem] = []
         self.earlier = [] if problems is None else problems
         self._pending: deque[tuple[str, Future[tuple[Written, float]]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._began, self._network_began = 0.0, 0.0
+        self._files: set[Path] = set()
+        self._earlier_files: set[str] | None = None
         self._seconds = dict.fromkeys((*STAGES, "write"), 0.0)
 
     @abstractmethod
@@ -93,6 +104,8 @@ class RunResults(ABC, Generic[Written]):
 
     def _start(self, engine: Engine) -> None:
         check_writable(self.output_dir)
+        check_inputs(self.output_dir, records_of(engine))
+        self._earlier_files, self._files = earlier_files(self.output_dir, self.settings), set()
         self.written, self.problems, self._seconds = [], [], dict.fromkeys((*STAGES, "write"), 0.0)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._began = time.perf_counter()
@@ -109,7 +122,9 @@ class RunResults(ABC, Generic[Written]):
 
     def _timed(self, item: Mapping[str, Any]) -> tuple[Written, float]:
         began = time.perf_counter()
-        return self._write(item), time.perf_counter() - began
+        with noting(self._files):
+            written = self._write(item)
+        return written, time.perf_counter() - began
 
     def _take(self) -> None:
         name, job = self._pending.popleft()
@@ -130,16 +145,22 @@ class RunResults(ABC, Generic[Written]):
         self.problems = [*self.earlier, *found, *self.problems]
         wall = time.perf_counter() - self._began
         network = _network_seconds(engine) - self._network_began
+        if not self.written and self._earlier_files is not None:
+            logger.error("%s: nothing was written, so the results of the earlier run stay", self.output_dir)
+            return
         spent = self._seconds
-        self._complete(
-            {
-                "wall": wall,
-                "read": spent["read"],
-                "network": network,
-                "decode": spent["decode"],
-                "write": spent["write"],
-            }
-        )
+        with noting(self._files):
+            self._complete(
+                {
+                    "wall": wall,
+                    "read": spent["read"],
+                    "network": network,
+                    "decode": spent["decode"],
+                    "write": spent["write"],
+                }
+            )
+        left = (self._earlier_files or set()) - relative_names(self.output_dir, self._files)
+        remove_files(self.output_dir, left)
 
     def _abort(self, engine: Engine, error: Exception) -> None:
         self._close()
@@ -169,7 +190,9 @@ class RunResults(ABC, Generic[Written]):
         }
 
     def _write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_text(self.output_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
+        files = sorted(relative_names(self.output_dir, self._files) | _LAST_FILES)
+        text = json.dumps({**summary, "files": files}, indent=2)
+        write_text(self.output_dir / "summary.json", text + "\n")
 
 
 def report_details(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,6 +234,22 @@ def _items(engine: Engine) -> Iterator[dict[str, Any]]:
         item = {**batch, **output}
         item.pop("image", None)  # the network's input is not written, and need not be held until the rest is
         yield item
+
+
+def records_of(engine: Engine) -> Iterable[Mapping[str, Any]]:
+    """What the run reads, as far as its loader tells."""
+    data = getattr(getattr(getattr(engine, "data_loader", None), "dataset", None), "data", None)
+    return [record for record in data if isinstance(record, Mapping)] if isinstance(data, (list, tuple)) else []
+
+
+def _with_booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Switches of the command line, which are texts, as booleans; a folder may have any name."""
+    return {
+        name: as_flag(value, name)
+        if isinstance(value, str) and value.lower() in _SWITCHED and name != "dataset_dir"
+        else value
+        for name, value in settings.items()
+    }
 
 
 def _network_seconds(engine: Engine) -> float:

@@ -1,1 +1,1 @@
-"""Images of any microscope: reading them, their grey values, size, magnification and modality."""
+"""Images of any microscope: reading them, grey values, modality, magnification, resizing and cutting into windows."""

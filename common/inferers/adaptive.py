@@ -9,6 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from ..flags import as_number
 from ..nuclei.instances import DecodeSettings
 from .autocast import Network
 from .probe import SizeProbe
@@ -30,6 +31,9 @@ class SizeAdaptiveInferer(Inferer):
         other_scales: tried in this order where nothing is found.
         scale_range: smallest and largest scale.
         probe_windows: windows of the image on which the estimate rests, at most.
+
+    Raises:
+        InputError: a diameter that is not above 0.
     """
 
     def __init__(
@@ -43,7 +47,7 @@ class SizeAdaptiveInferer(Inferer):
         probe_windows: int = 4,
     ) -> None:
         super().__init__()
-        self.inferer, self.diameter = inferer, diameter
+        self.inferer, self.diameter = inferer, as_number(diameter, "diameter", above=True)
         self.tolerance, self.other_scales, self.scale_range = tolerance, tuple(other_scales), scale_range
         self.probe = SizeProbe(inferer, settings, probe_windows)
 

@@ -9,6 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from ..flags import as_number
 from ..nuclei.instances import DecodeSettings
 from .autocast import Network
 from .probe import SizeProbe
@@ -27,6 +28,9 @@ class MagnificationInferer(Inferer):
         smallest_diameter: typical objects below this, in pixels of the training, are enlarged to ``diameter``; 0 never.
         settings: how maps are decoded for the estimate.
         largest_scale: between image and network, at most.
+
+    Raises:
+        InputError: a diameter that is not above 0, or a smallest one below 0.
     """
 
     def __init__(
@@ -38,7 +42,8 @@ class MagnificationInferer(Inferer):
         largest_scale: float = 3.0,
     ) -> None:
         super().__init__()
-        self.inferer, self.diameter, self.smallest_diameter = inferer, diameter, smallest_diameter
+        self.inferer, self.diameter = inferer, as_number(diameter, "diameter", above=True)
+        self.smallest_diameter = as_number(smallest_diameter, "smallest_diameter")
         self.largest_scale, self.probe = largest_scale, SizeProbe(inferer, settings, windows=2, textured=True)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.inferers import Inferer
 
-from ..flags import as_flag
+from ..flags import as_flag, as_number
 from ..images.resize import mirrored_to
 from ..patches.places import TISSUE_SHARE, network_pixels, patch_corners, tissue_mask, tissue_shares
 from .autocast import AutocastInferer, Network
@@ -34,7 +34,7 @@ class PatchInferer(Inferer):
         network_seconds: time spent in the network so far.
 
     Raises:
-        ValueError: a size, stride or batch below 1.
+        InputError: a size, stride or batch below 1, or a scale that is not above 0.
     """
 
     def __init__(
@@ -50,11 +50,9 @@ class PatchInferer(Inferer):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        if min(patch_size, stride, batch_size) < 1 or scale <= 0:
-            raise ValueError(
-                f"patch_size {patch_size}, stride {stride}, batch_size {batch_size}, scale {scale}; expected numbers "
-                "from 1 and a scale above 0"
-            )
+        patch_size, stride = as_number(patch_size, "patch_size", 1), as_number(stride, "stride", 1)
+        scale = as_number(scale, "network_scale", above=True)
+        batch_size = int(as_number(batch_size, "batch_size", 1, whole=True))
         self.size, self.step = network_pixels(patch_size, scale), network_pixels(stride, scale)
         self.batch_size, self.tta, self.device = batch_size, as_flag(tta, "tta"), device
         self.skip_white, self.tissue_share = as_flag(skip_white, "skip_white"), tissue_share

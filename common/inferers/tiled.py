@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from monai.inferers import Inferer
 
-from ..flags import as_flag
+from ..errors import InputError
+from ..flags import as_flag, as_number
 from ..images.resize import mirrored_to, resize
 from ..images.windows import window_ramps, window_starts
 from .autocast import AutocastInferer, Network
@@ -41,7 +42,8 @@ class TiledInferer(Inferer):
         activation: from logits to probabilities: ``sigmoid``, each map by itself, or ``softmax`` over the maps as classes.
 
     Raises:
-        ValueError: an overlap or activation that cannot be.
+        InputError: a size, overlap or batch that cannot be.
+        ValueError: an unknown activation.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class TiledInferer(Inferer):
         super().__init__()
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation {activation!r}; expected one of {', '.join(_ACTIVATIONS)}")
-        if patch_size % divisor or not 0 <= overlap < patch_size / 2:
-            raise ValueError(
-                f"patch_size {patch_size} must be a multiple of {divisor}, overlap {overlap} below its half"
-            )
-        self.patch_size, self.overlap, self.batch_size, self.divisor = patch_size, overlap, batch_size, divisor
+        self.patch_size, self.divisor = int(as_number(patch_size, "patch_size", 1, whole=True)), divisor
+        self.overlap = int(as_number(overlap, "overlap", 0, whole=True))
+        self.batch_size = int(as_number(batch_size, "batch_size", 1, whole=True))
+        if self.patch_size % divisor:
+            raise InputError("--patch_size", repr(patch_size), f"a multiple of {divisor}")
+        if self.overlap >= self.patch_size / 2:
+            raise InputError("--overlap", repr(overlap), f"less than half of patch_size, which is {patch_size}")
         self.tta, self.quarter_turns, self.device = as_flag(tta, "tta"), quarter_turns, device
         self.network_seconds = 0.0
         self._plain, self._activate = AutocastInferer(amp), _ACTIVATIONS[activation]

@@ -26,7 +26,8 @@ def score_pixels(truth: np.ndarray, predicted: np.ndarray) -> PixelScore:
 
     Empty truths count: an image without truth scores 1 without prediction and 0 with any. MONAI leaves such images out
     unless told otherwise (``ignore_empty=True``), and false positives on empty images would vanish from the mean.
-    Configs that name MONAI's ``DiceMetric`` and ``MeanIoU`` need ``ignore_empty=False`` for the same numbers.
+    The bundles' configs therefore name ``DiceMetric`` and ``MeanIoU`` with ``ignore_empty=False``; MONAI's handlers
+    ``MeanDice`` and ``MeanIoUHandler`` cannot be told so.
 
     Args:
         truth: (rows, columns) boolean mask or integer map.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ignite.engine import Engine
 
 from ..datasets.polygons import instances_to_polygons
-from ..engine.results import RunResults, as_array, report_details, report_problems
+from ..engine.results import RunResults, as_array, records_of, report_details, report_problems
 from ..errors import Problem
 from ..flags import as_flag
 from ..images.modality import guess_modality
@@ -19,6 +20,7 @@ from ..metrics.annotated import AnnotatedScore, score_annotated, score_truth
 from ..metrics.instances import InstanceScore
 from ..metrics.summary import ImageRow, write_metrics
 from ..outputs.class_pictures import write_class_pictures
+from ..outputs.coco import CocoImage, write_coco
 from ..outputs.geojson import write_geojson
 from ..outputs.labels import write_label_tiff, write_probability_tiff
 from ..outputs.measurements import measure, write_measurements
@@ -39,6 +41,7 @@ class _Written:
     modality: str
     columns: dict[str, np.ndarray]
     encodings: dict[int, str]
+    coco: CocoImage | None
     overlay_path: Path
     thumbnail: str
     note: str
@@ -61,6 +64,7 @@ class InstanceResults(RunResults[_Written]):
         settings: further values for the summary.
         save_probabilities: write ``<stem>_prob.tif`` (needs ``probability`` in the output).
         submission: write ``submission.csv`` in the Data Science Bowl's run-length format.
+        coco: write ``coco.json`` of the whole run, see :mod:`..outputs.coco`.
         class_pictures: write ``<stem>_class.png`` and ``<stem>_prob.png`` (needs ``probability`` in the output).
         max_pending: images that wait for being written, at most; each is held in memory.
         problems: what was left out before the run; stands in the summary too.
@@ -75,6 +79,7 @@ class InstanceResults(RunResults[_Written]):
         settings: Mapping[str, Any] | None = None,
         save_probabilities: bool | str = False,
         submission: bool = True,
+        coco: bool | str = False,
         class_pictures: bool = False,
         max_pending: int = 3,
         problems: list[Problem] | None = None,
@@ -82,10 +87,16 @@ class InstanceResults(RunResults[_Written]):
         super().__init__(output_dir, weights, settings, max_pending, problems)
         self.title, self.object_name = title, object_name
         self.save_probabilities = as_flag(save_probabilities, "save_probabilities")
-        self.submission, self.class_pictures = submission, class_pictures
+        self.submission, self.coco, self.class_pictures = submission, as_flag(coco, "coco"), class_pictures
+        self._files_of: dict[str, str] = {}
+
+    def _start(self, engine: Engine) -> None:
+        self._files_of = {str(record.get("name")): Path(str(record.get("image"))).name for record in records_of(engine)}
+        super()._start(engine)
 
     def _write(self, item: Mapping[str, Any]) -> _Written:
         name, stem = str(item["name"]), self.output_dir / str(item["name"])
+        file = self._files_of.get(name, name)
         labels = np.ascontiguousarray(as_array(item["pred"])[0])
         image = np.moveaxis(as_array(item["source"]), 0, -1)
         size = float(item["pixel_size_um"])
@@ -108,6 +119,9 @@ class InstanceResults(RunResults[_Written]):
             modality=str(item.get("modality") or guess_modality(image)),
             columns=columns,
             encodings=encode(labels) if self.submission else {},
+            coco=CocoImage(file, labels.shape[0], labels.shape[1], polygons, columns["confidence"].tolist())
+            if self.coco
+            else None,
             overlay_path=picture,
             thumbnail=thumbnail(overlay(image, labels, truth, longest=400)),
             note="" if len(columns["object"]) else "nothing found",
@@ -119,6 +133,8 @@ class InstanceResults(RunResults[_Written]):
         write_measurements(self.output_dir / "measurements.csv", {w.name: w.columns for w in self.written})
         if self.submission:
             write_encodings(self.output_dir / "submission.csv", {w.name: w.encodings for w in self.written})
+        if self.coco:
+            write_coco(self.output_dir / "coco.json", [w.coco for w in self.written if w.coco], self.object_name)
         rows = [
             ImageRow(w.name, w.group, w.modality, w.score, w.annotated) for w in self.written if w.score is not None
         ]

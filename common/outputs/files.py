@@ -5,9 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ..errors import InputError
+
+_noted: ContextVar[set[Path] | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
@@ -47,9 +50,29 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
+        if (noted := _noted.get()) is not None:
+            noted.add(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def noting(files: set[Path]) -> Iterator[None]:
+    """What :func:`atomic` completes meanwhile, in this thread, is added to ``files``.
+
+    >>> import tempfile
+    >>> written: set[Path] = set()
+    >>> with noting(written):
+    ...     write_text(Path(tempfile.mkdtemp()) / "a.txt", "1")
+    >>> [path.name for path in written]
+    ['a.txt']
+    """
+    token = _noted.set(files)
+    try:
+        yield
+    finally:
+        _noted.reset(token)
 
 
 def write_text(path: str | Path, text: str) -> None:

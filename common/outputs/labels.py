@@ -98,20 +98,3 @@ def _read(path: str | Path) -> np.ndarray:
         raise InputError(path, "no such file", "a TIFF file") from error
     except (tifffile.TiffFileError, OSError) as error:
         raise InputError(path, f"an unreadable file ({error})", "a TIFF file") from error
-
-
-def read_pixel_size(path: str | Path) -> float | None:
-    """Edge of a pixel in micrometres from the resolution tags; None where the file does not say.
-
-    Raises:
-        InputError: the file is missing or no TIFF.
-    """
-    try:
-        with tifffile.TiffFile(path) as file:
-            tags = file.pages.first.tags
-            resolution, unit = tags.valueof("XResolution"), tags.valueof("ResolutionUnit")
-    except (tifffile.TiffFileError, OSError) as error:
-        raise InputError(path, f"an unreadable file ({error})", "a TIFF file") from error
-    if not resolution or not all(resolution) or int(unit or 0) not in MICROMETRES_PER_UNIT:
-        return None
-    return MICROMETRES_PER_UNIT[int(unit)] * resolution[1] / resolution[0]

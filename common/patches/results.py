@@ -13,7 +13,7 @@ from ignite.engine import Engine
 
 from ..engine.results import RunResults, as_array
 from ..errors import InputError, Problem
-from ..flags import as_flag
+from ..flags import as_flag, as_number
 from ..metrics.classification_summary import write_class_metrics
 from ..outputs.png import write_png
 from ..report.overlays import thumbnail
@@ -65,7 +65,7 @@ class ClassResults(RunResults[_Written]):
         problems: what was left out before the run; stands in the summary too.
 
     Raises:
-        InputError: a switch that is none, or a margin outside 0 to 1.
+        InputError: a switch that is none, a margin outside 0 to 1, or a number of patches below 0.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class ClassResults(RunResults[_Written]):
         problems: list[Problem] | None = None,
     ) -> None:
         super().__init__(output_dir, weights, settings, max_pending, problems)
-        if not 0 <= certain_margin <= 1:
+        if as_number(certain_margin, "certain_margin") > 1:
             raise InputError("--certain_margin", repr(certain_margin), "a number from 0 to 1")
         self.class_names, self.title, self.certain_margin = tuple(class_names), title, certain_margin
         self.save_vote_maps = as_flag(save_vote_maps, "save_vote_maps")
-        self.telling = telling
-        self._telling = TellingPatches(self.class_names, telling)
+        self.telling = int(as_number(telling, "telling", whole=True))
+        self._telling = TellingPatches(self.class_names, self.telling)
 
     def _start(self, engine: Engine) -> None:
         self._telling = TellingPatches(self.class_names, self.telling)

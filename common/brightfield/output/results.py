@@ -14,7 +14,7 @@ import numpy as np
 from ...datasets.polygons import instances_to_polygons
 from ...engine.results import RunResults, as_array
 from ...errors import Problem
-from ...flags import as_flag
+from ...flags import as_flag, as_number
 from ...metrics.frames import score_frames
 from ...outputs.files import write_text
 from ...outputs.geojson import feature_collection
@@ -27,7 +27,7 @@ from .files import PagesWriter
 from .pictures import OTHERS, Look, frame_picture, look_of, shown_frames, side_by_side, tile_frames
 from .report import SequenceReport, write_frames_report
 from .scores import FrameScore, mean_scores, write_scores
-from .tables import frame_rows, write_measurements
+from .tables import frame_rows, missing_row, write_measurements
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ class _Open:
     name: str
     of: int
     look: Look | None = None
+    pages: int = 0
+    item: dict[str, Any] = field(default_factory=dict)  # what names frames, of the latest item
+    blank: dict[str, np.ndarray] = field(default_factory=dict)
     labels: PagesWriter | None = None
     ids: PagesWriter | None = None
     probability: PagesWriter | None = None
@@ -53,6 +56,14 @@ class _Open:
     def writers(self) -> list[PagesWriter]:
         return [writer for writer in (self.labels, self.ids, self.probability) if writer is not None]
 
+    def add(self, frame: Mapping[str, np.ndarray]) -> None:
+        """The pages of the next frame: (rows, columns) of ``pred`` and ``ids``, (classes, ...) of ``probability``."""
+        for key, writer in (("pred", self.labels), ("ids", self.ids), ("probability", self.probability)):
+            if writer is not None:
+                for page in frame[key] if frame[key].ndim == 3 else [frame[key]]:
+                    writer.add(page)
+        self.pages += 1
+
 
 @dataclass(eq=False)
 class _Sequence:
@@ -61,6 +72,7 @@ class _Sequence:
     name: str
     of: int
     frames: int = 0
+    missing: list[int] = field(default_factory=list)  # counted from 1
     rows: list[Row] = field(default_factory=list)
     scores: list[FrameScore] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
@@ -73,7 +85,8 @@ class FrameResults(RunResults[str]):
     """Handler of an evaluator with ``decollate=False``: labels, outlines, measurements and movies of sequences of frames.
 
     An item is some frames of a sequence (:class:`..transforms.ReadFramesd`, :class:`..objects.main.MainObjectd`); those of
-    one sequence come in order. Of each sequence ``<name>_label.tif`` (a page per frame), ``<name>_overlay.png``,
+    one sequence come in order. Of each sequence ``<name>_label.tif`` (a page per frame, an empty one where it could not be
+    read; likewise a row of the table), ``<name>_overlay.png``,
     ``<name>_movie.gif`` from three frames on, and of a single image ``<name>.geojson``; of several objects
     ``<name>_objects.tif`` with their numbers. When all are done ``measurements.csv`` (:func:`.tables.frame_rows`),
     ``summary.json``, ``report.html`` and, with ``truth``, ``metrics.json`` and ``metrics_per_image.csv``
@@ -94,7 +107,7 @@ class FrameResults(RunResults[str]):
         problems: what was left out before the run; stands in the summary too.
 
     Raises:
-        InputError: a switch that is none.
+        InputError: a switch that is none, a width or time that is not above 0.
         ValueError: another number of names than of classes.
     """
 
@@ -119,7 +132,8 @@ class FrameResults(RunResults[str]):
         if len(self.class_names) != num_classes - 1:
             raise ValueError(f"{len(self.class_names)} names of {num_classes - 1} classes besides the background")
         self.title, self.object_name = title, object_name
-        self.pixel_size_um, self.minutes_per_frame = pixel_size_um, minutes_per_frame
+        self.pixel_size_um = _positive(pixel_size_um, "pixel_size_um")
+        self.minutes_per_frame = _positive(minutes_per_frame, "minutes_per_frame")
         self.save_probabilities = as_flag(save_probabilities, "save_probabilities")
         self._sequences: dict[str, _Sequence] = {}
         self._open: dict[str, _Open] = {}
@@ -146,6 +160,8 @@ class FrameResults(RunResults[str]):
         own.setdefault("frames", tuple(str(number + 1) for number in own["numbers"]))
         kept = self._sequences.setdefault(name, _Sequence(name, of))
         rows = frame_rows(own, self.class_names, self.object_name, own.get("objects") == "each_class")
+        kept.frames += count
+        kept.rows += rows
         if of == 1:
             kept.overlay = self._write_single(own, rows)
         else:
@@ -153,8 +169,6 @@ class FrameResults(RunResults[str]):
             self._add(running, own)
             if int(own.get("first", 0)) + int(own.get("count") or count) >= of:
                 self._close_sequence(running)
-        kept.frames += count
-        kept.rows += rows
         kept.notes |= dict.fromkeys(own.get("notes") or ())
         kept.pixel_size_um = size
         kept.scores += self._scored(own)
@@ -217,15 +231,14 @@ class FrameResults(RunResults[str]):
         if probability is not None:
             running.probability = running.probability or PagesWriter(Path(f"{stem}_prob.tif"), size)
         running.look = running.look or look_of(item["pixels"])
+        frames = {key: item[key] for key in ("pred", "ids", "probability") if item.get(key) is not None}
+        running.blank = {key: np.zeros_like(values[0]) for key, values in frames.items()}
+        running.item = {key: item.get(key) for key in ("name", "first", "source", "seconds_per_frame")}
         in_movie, in_tiles = set(shown_frames(running.of)), set(tile_frames(running.of))
         shown = item["ids"] if item.get("ids") is not None else item["pred"]
         for index, number in enumerate(item["numbers"]):
-            running.labels.add(item["pred"][index])
-            if running.ids is not None:
-                running.ids.add(item["ids"][index])
-            if running.probability is not None and probability is not None:
-                for page in probability[index]:
-                    running.probability.add(page)
+            self._skip_to(running, number)
+            running.add({key: values[index] for key, values in frames.items()})
             if number in in_movie or number in in_tiles:
                 truth = None if item.get("truth") is None else item["truth"][index]
                 text = _caption(item, index)
@@ -233,10 +246,20 @@ class FrameResults(RunResults[str]):
                 running.pictures += [picture] if number in in_movie else []
                 running.tiles += [picture] if number in in_tiles else []
 
+    def _skip_to(self, running: _Open, number: int) -> None:
+        """An empty page and row for each frame that could not be read, so that pages and frames go together."""
+        kept = self._sequences[running.name]
+        for missing in range(running.pages, number):
+            running.add(running.blank)
+            kept.rows.append(missing_row(running.item, missing))
+            kept.missing.append(missing + 1)
+
     def _close_sequence(self, running: _Open) -> None:
         """What can be written only when all frames of a sequence are there."""
         kept = self._sequences[running.name]
         self._open.pop(running.name, None)
+        self._skip_to(running, running.of)
+        kept.rows.sort(key=lambda row: row["frame"])
         for writer in running.writers():
             writer.close()
         if running.tiles:
@@ -278,7 +301,12 @@ class FrameResults(RunResults[str]):
     def _summary(
         self, seconds: Mapping[str, float], sequences: Sequence[_Sequence], metrics: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        empty = {one.name: [row["frame"] for row in one.rows if row.get("object") is None] for one in sequences}
+        empty = {
+            one.name: [
+                row["frame"] for row in one.rows if row.get("object") is None and row["frame"] not in one.missing
+            ]
+            for one in sequences
+        }
         return {
             "images": len(sequences),
             "frames": sum(one.frames for one in sequences),
@@ -289,6 +317,7 @@ class FrameResults(RunResults[str]):
                 one.name: {
                     "frames": one.frames,
                     "frames_without_object": empty[one.name],
+                    **({"frames_left_out": one.missing} if one.missing else {}),
                     "pixel_size_um": one.pixel_size_um,
                     "notes": list(one.notes),
                 }
@@ -296,6 +325,10 @@ class FrameResults(RunResults[str]):
             },
             **({"metrics": metrics["metrics"]} if metrics else {}),
         }
+
+
+def _positive(value: Any, name: str) -> float | None:
+    return None if value is None else as_number(value, name, above=True)
 
 
 def _number(value: Any) -> float:

@@ -55,6 +55,27 @@ def frame_rows(item: Mapping[str, Any], class_names: Sequence[str], object_name:
     return rows
 
 
+def missing_row(item: Mapping[str, Any], number: int) -> Row:
+    """The row of a frame that could not be used, as of one without object.
+
+    Args:
+        item: another one of the sequence: ``name``, ``seconds_per_frame`` and ``source``, which where it is the paths of
+            frames from ``first`` on tells the name of a missing one among them.
+        number: of the frame, from 0.
+    """
+    interval, source, index = item.get("seconds_per_frame"), item.get("source"), number - int(item.get("first") or 0)
+    name = str(number + 1)
+    if isinstance(source, (list, tuple)):
+        name = Path(source[index]).stem if 0 <= index < len(source) else ""
+    return {
+        "image": item["name"],
+        "frame": number + 1,
+        "frame_name": name,
+        "time_h": number * interval / 3600 if interval else None,
+        "note": "left out: see the problems in summary.json",
+    }
+
+
 def _notes(item: Mapping[str, Any], index: int) -> str:
     texts = [(item.get(key) or [""] * (index + 1))[index] for key in ("frame_notes", "object_notes")]
     return "; ".join(text for text in texts if text)

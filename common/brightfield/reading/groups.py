@@ -14,14 +14,13 @@ from ...datasets import datalist, folders
 from ...datasets.folds import check_no_shared_group, group_of, held_out, split
 from ...datasets.merging import merge
 from ...datasets.records import load_datalist
-from ...datasets.splits import BaseSplit
+from ...datasets.sections import by_section, is_sectioned, without_test
+from ...datasets.splits import PARTS, BaseSplit
 from ...errors import InputError, Problem, listed
 from ...outputs.files import write_text
 from .copies import Copies, find_copies
 
 logger = logging.getLogger(__name__)
-
-PARTS = ("training", "validation", "test")
 
 
 class GroupSplit(BaseSplit):
@@ -30,7 +29,9 @@ class GroupSplit(BaseSplit):
     Args:
         dataset_dir: ``images/`` + ``masks/`` with ``patients.csv`` (image, patient) or ``images.csv`` (image, group), or a
             JSON data list, or another layout of :func:`...datasets.records.load_datalist`.
-        fold: None divides by ``ratios``; a number validates on that fold of ``num_folds``; -1 trains on everything.
+        fold: None, or the text "none" (what a command line can say), divides by ``ratios``; a number validates on that fold
+            of ``num_folds``; -1 trains on everything. A data list with truth in several sections (``training``,
+            ``validation``, ``test``) brings its split, see :func:`...datasets.sections.by_section`.
         num_folds: number of folds.
         seed: of the division.
         ratios: shares of the frames for training, validation and test, as near as whole groups allow.
@@ -41,6 +42,7 @@ class GroupSplit(BaseSplit):
 
     Attributes:
         training, validation, test: records.
+        fold: the fold, None where there is none.
         stops: whether a training may be ended by the validation, because other images are kept for a test.
         copies: see :class:`.copies.Copies`.
         problems: what could not be used.
@@ -52,7 +54,7 @@ class GroupSplit(BaseSplit):
     def __init__(
         self,
         dataset_dir: str | Path | Sequence[str | Path],
-        fold: int | None = None,
+        fold: int | str | None = None,
         num_folds: int = 5,
         seed: int = 0,
         ratios: Sequence[float] = (0.7, 0.2, 0.1),
@@ -62,16 +64,19 @@ class GroupSplit(BaseSplit):
         look_for_copies: bool = True,
     ) -> None:
         self.problems = []
+        self.fold = fold = _fold(fold)
         records = load_records(dataset_dir, self.problems)
         self.test: list[dict[str, Any]] = []
         if hold_out:
             self.training, self.validation = held_out(records, hold_out)
+        elif is_sectioned(records):
+            self.training, self.validation, self.test = by_section(records, fold, num_folds, seed)
         elif fold is None and not all(record.get("fold") is not None for record in records):
             self.training, self.validation, self.test = divide(records, ratios, seed)
         else:
             self.training, self.validation = split(records, 0 if fold is None else fold, num_folds, seed)
         if also_train:
-            more = load_records(also_train, self.problems)
+            more = without_test(load_records(also_train, self.problems), "also_train")
             check_no_shared_group(more, [*self.validation, *self.test], "also_train")
             self.training = merge({"dataset_dir": self.training, "also_train": more})
         self.stops = bool(self.test)
@@ -92,11 +97,6 @@ class GroupSplit(BaseSplit):
             logger.info("%d pairs of frames look like copies, each within one part of the split", len(copies.pairs))
         return copies
 
-    @property
-    def evaluated(self) -> list[dict[str, Any]]:
-        """What an evaluation scores: the test records, else the validation's, else everything."""
-        return self.test or self.validation or self.training
-
     def write(self, path: str | Path) -> Mapping[str, int]:
         """Write the split beside the weights: which records each part has, how many groups, which are copies."""
         parts = {name: getattr(self, name) for name in PARTS}
@@ -112,6 +112,16 @@ class GroupSplit(BaseSplit):
         for name in PARTS:
             logger.info("%s: %d images of %d groups (%s)", name, counts[name], len(groups[name]), listed(groups[name]))
         return counts
+
+
+def _fold(fold: int | str | None) -> int | None:
+    """MONAI drops an override that is None, so that a command line has to say it in a word."""
+    if fold is None or str(fold).strip().lower() in ("none", "null", ""):
+        return None
+    try:
+        return int(fold)
+    except ValueError as error:
+        raise InputError("fold", repr(fold), "a number from 0, -1 (everything), or none (divided by ratios)") from error
 
 
 def load_records(
