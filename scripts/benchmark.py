@@ -39,7 +39,7 @@ from common.datasets.records import images_only  # noqa: E402
 from common.errors import InputError  # noqa: E402
 from common.images.reading import read_image  # noqa: E402
 from common.metrics.annotated import score_truth  # noqa: E402
-from common.metrics.summary import ImageRow, summarise  # noqa: E402
+from common.metrics.instance_summary import ImageRow, summarise  # noqa: E402
 from common.nuclei.baselines import nuclei_without_learning  # noqa: E402
 from common.nuclei.pixelwise import time_pixelwise  # noqa: E402
 from common.nuclei.synthetic import fluorescence_image, stained_image  # noqa: E402

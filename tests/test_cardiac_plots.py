@@ -12,9 +12,9 @@ from PIL import Image
 
 from common.cine.function import VolumeCurve, heart_function
 from common.cine.plots import bland_altman_plot, volume_curve
+from common.cine.scores.challenge import bland_altman
 from common.cine.tiles import ENDOCARDIUM, EPICARDIUM, TRUTH, cine_pictures, tiles
 from common.errors import InputError
-from common.metrics.cardiac import bland_altman
 from common.report.animation import encode_animation, write_animation
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,6 +15,7 @@ from hearts import SHAPE, ring, shifted, stack, worse
 from PIL import Image
 from scipy import ndimage
 
+from common.cine.scores.challenge import bland_altman, challenge_summary
 from common.cine.scores.summary import (
     FrameRow,
     StackVolumes,
@@ -30,7 +31,6 @@ from common.cine.scores.tables import frames_table, read_frames, read_volumes, v
 from common.datasets.lv_labels import read_lv_label
 from common.datasets.records import load_datalist
 from common.errors import InputError
-from common.metrics.cardiac import bland_altman, challenge_summary
 from common.metrics.cumulative import PixelAccuracy
 from common.metrics.pixel import score_pixels
 from common.report.html import write_report

@@ -25,8 +25,8 @@ from common.datasets.list_files import write_fold_lists
 from common.datasets.splits import Split
 from common.engine.checkpoints import file_hash
 from common.errors import InputError
+from common.metrics.instance_summary import ImageRow, summarise, write_metrics
 from common.metrics.instances import score_image
-from common.metrics.summary import ImageRow, summarise, write_metrics
 from common.nuclei.synthetic import fluorescence_image
 from common.outputs.labels import write_label_tiff
 

@@ -21,9 +21,9 @@ from monai.utils import CommonKeys
 from common.metrics.annotated import AnnotatedScore
 from common.metrics.bootstrap import bootstrap_interval, bootstrap_intervals
 from common.metrics.cumulative import InstanceMetric
+from common.metrics.instance_summary import MEANS, ImageRow, summarise, write_metrics
 from common.metrics.instances import SCORES, pool, score_image
 from common.metrics.pixel import score_pixels
-from common.metrics.summary import MEANS, ImageRow, summarise, write_metrics
 
 
 def squares(missing: int = 0, count: int = 4, size: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ def rows_of(missing: list[int], groups: str, modalities: str) -> list[ImageRow]:
 
 
 @pytest.mark.parametrize(
-    "name", ["pixel", "bootstrap", "cumulative", "summary"], ids=lambda name: f"common.metrics.{name}"
+    "name", ["pixel", "bootstrap", "cumulative", "instance_summary"], ids=lambda name: f"common.metrics.{name}"
 )
 def test_examples_in_the_docstrings_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"common.metrics.{name}"))

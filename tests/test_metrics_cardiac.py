@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import directed_hausdorff
 
-from common.metrics import cardiac, contour_distances
-from common.metrics.cardiac import (
+from common.cine.scores import challenge as cardiac
+from common.cine.scores import contour_distances
+from common.cine.scores.challenge import (
     ContourScore,
     bland_altman,
     challenge_intervals,
@@ -18,7 +19,7 @@ from common.metrics.cardiac import (
     score_contour,
     score_regions,
 )
-from common.metrics.contour_distances import (
+from common.cine.scores.contour_distances import (
     average_perpendicular_distance,
     hausdorff_distance,
     perpendicular_distances,

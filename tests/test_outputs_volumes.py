@@ -12,10 +12,10 @@ import pydicom
 import pytest
 from dicoms import AXIAL, COLUMNS, PHASES, ROWS, SLICES, SPACING, oblique, write_cine
 
+from common.cine.output.dicom_seg import SegmentationSeries, write_dicom_seg, write_dicom_segs
 from common.cine.reading.geometry import stack_affine
 from common.cine.reading.study import CineStudy, read_studies
 from common.errors import InputError
-from common.outputs.dicom_seg import SegmentationSeries, write_dicom_seg, write_dicom_segs
 from common.outputs.nifti import read_nifti, write_nifti
 
 MARKED = (3, 2, 7, 11)  # phase, slice, row, column

@@ -15,8 +15,8 @@ import pytest
 from skimage.segmentation import find_boundaries
 
 from common.images.boundaries import boundary_mask
+from common.metrics.instance_summary import ImageRow, summarise
 from common.metrics.instances import score_image
-from common.metrics.summary import ImageRow, summarise
 from common.outputs.png import write_png
 from common.report.html import (
     ReportImage,

@@ -9,11 +9,11 @@ from html import escape
 import numpy as np
 
 from ..metrics.bootstrap import Interval
-from ..metrics.cardiac import Agreement
 
 # The frame, the grid and the line of a curve are those of every other plot: parts of the same package, used as they are.
 from ..report.svg import COLOURS, WIDTH, Frame, grid, line
 from .function import HeartFunction
+from .scores.challenge import Agreement
 
 
 def volume_curve(function: HeartFunction, height: int = 300, phase_numbers: Sequence[int] | None = None) -> str:
@@ -82,7 +82,7 @@ def bland_altman_plot(agreement: Agreement, quantity: str, height: int = 300) ->
     """Differences over means, with bias and limits of agreement as lines and their intervals as bands.
 
     Args:
-        agreement: what :func:`..metrics.cardiac.bland_altman` found.
+        agreement: what :func:`.scores.challenge.bland_altman` found.
         quantity: what was measured, with its unit, such as "ejection fraction in percent".
         height: of the picture.
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..datasets.folds import group_of
 from ..datasets.labels import read_instances, read_label_values
 from ..metrics.annotated import score_annotated, score_truth
-from ..metrics.summary import ImageRow, per_image_table, summarise
+from ..metrics.instance_summary import ImageRow, per_image_table, summarise
 from ..report.html import ReportImage, ReportTable, metrics_table
 from .base import Figures, picture_of
 

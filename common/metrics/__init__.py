@@ -1,1 +1,1 @@
-"""Scores of pixels, objects, classes and hearts, with intervals, and the tables that hold them."""
+"""Scores of pixels, objects and classes, with intervals, and the tables that hold them."""

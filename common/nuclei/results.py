@@ -17,8 +17,8 @@ from ..errors import Problem
 from ..flags import as_flag
 from ..images.modality import guess_modality
 from ..metrics.annotated import AnnotatedScore, score_annotated, score_truth
+from ..metrics.instance_summary import ImageRow, write_metrics
 from ..metrics.instances import InstanceScore
-from ..metrics.summary import ImageRow, write_metrics
 from ..outputs.class_pictures import write_class_pictures
 from ..outputs.coco import CocoImage, write_coco
 from ..outputs.geojson import write_geojson

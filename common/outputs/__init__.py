@@ -1,1 +1,1 @@
-"""Files that other programs open: label images, GeoJSON, COCO, run lengths, tables, NIfTI, DICOM-SEG."""
+"""Files that other programs open: label images, GeoJSON, COCO, run lengths, tables, NIfTI."""

@@ -133,7 +133,7 @@ def metrics_table(
     metrics: Mapping[str, Any],
     names: Sequence[str] = ("competition_score", "ap50", "f1", "panoptic_quality", "mean_aji", "mean_dice"),
 ) -> ReportTable:
-    """Scores with intervals, over all images and by modality, from ``common.metrics.summary.summarise``.
+    """Scores with intervals, over all images and by modality, from ``common.metrics.instance_summary.summarise``.
 
     Args:
         metrics: the dictionary of ``metrics.json``.

@@ -17,13 +17,13 @@ import numpy as np
 from ...datasets.contours import contour_to_mask, mask_to_contours, write_contour
 from ...errors import InputError
 from ...flags import as_flag
-from ...outputs.dicom_seg import write_dicom_segs
 from ...outputs.labels import write_label_tiff, write_probability_tiff
 from ...outputs.nifti import write_nifti
 from ...outputs.png import write_png
 from ...report.animation import write_animation
 from ..function import HeartFunction
 from ..tiles import cine_pictures, tiles
+from .dicom_seg import write_dicom_segs
 
 Item = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...datasets.contours import mask_to_contour
-from ...metrics.cardiac import REGIONS, ContourScore, pixel_accuracy, score_contour
 from ...metrics.pixel import PixelScore, score_pixels
 from ..function import MYOCARDIUM_G_PER_ML, measure_volumes
+from .challenge import REGIONS, ContourScore, pixel_accuracy, score_contour
 
 
 class FrameRow(NamedTuple):

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...metrics.bootstrap import Interval, bootstrap_intervals
-from ...metrics.cardiac import GOOD_APD_MM, Agreement, ContourScore, bland_altman, challenge_intervals
 from ...outputs.files import write_text
 from ...report.html import ReportTable, interval_cell
 from ..plots import bland_altman_plot
+from .challenge import GOOD_APD_MM, Agreement, ContourScore, bland_altman, challenge_intervals
 from .frames import QUANTITIES, FrameRow, StackVolumes, Volumes, score_stack, volumes_of
 from .tables import PER_FRAME, PER_STACK, frames_table, volumes_table
 
@@ -66,7 +66,7 @@ def summarise_cardiac(
 
     - ``mean_dice`` and ``mean_iou``: plain means over all contours of the endocardium, missing ones as 0, under the names
       that the reports of all bundles have. ``mean_pixel_accuracy``: over all frames.
-    - ``endocardium_*`` and ``epicardium_*``: each key of :func:`...metrics.cardiac.challenge_intervals`, so by the
+    - ``endocardium_*`` and ``epicardium_*``: each key of :func:`.challenge.challenge_intervals`, so by the
       challenge's rule and plainly, over all contours and as means of the patients' own (``per_patient_*``).
       ``endocardium_mean_dice`` is ``mean_dice`` again.
     - ``myocardium_mean_dice``, ``myocardium_mean_iou``: over the frames in which it is known.

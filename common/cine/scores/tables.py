@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from ...datasets.tables import read_table
 from ...errors import InputError
-from ...metrics.cardiac import ContourScore
 from ...metrics.pixel import PixelScore
 from ...outputs.tables import csv_text
+from .challenge import ContourScore
 from .frames import QUANTITIES, FrameRow, StackVolumes, Volumes
 
 PER_FRAME, PER_STACK = "metrics_per_image.csv", "metrics_per_patient.csv"

@@ -21,9 +21,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
-from .. import __version__
-from ..errors import InputError
-from .files import atomic
+from ... import __version__
+from ...errors import InputError
+from ...outputs.files import atomic
 
 _NAME = "medbundles"
 _SEGMENTS = (

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..datasets.contours import mask_to_contour
-from .bootstrap import Interval, bootstrap_intervals
+from ...datasets.contours import mask_to_contour
+from ...metrics.bootstrap import Interval, bootstrap_intervals
+from ...metrics.pixel import score_pixels
 from .contour_distances import average_perpendicular_distance, hausdorff_distance
-from .pixel import score_pixels
 
 REGIONS: dict[str, tuple[int, ...]] = {"cavity": (1,), "myocardium": (2,), "epicardium": (1, 2)}
 """Classes of each region: the endocardial contour encloses the cavity, the epicardial one cavity and myocardium."""
@@ -43,8 +43,8 @@ def score_regions(
 ) -> dict[str, RegionScore]:
     """Overlap of each region.
 
-    Empty truth counts (:func:`.pixel.score_pixels`): leaving it out would hide false positives. A region that was not
-    drawn in a slice (the epicardium at end-systole) is unlabelled, not empty: leave its name out of ``regions``.
+    Empty truth counts (:func:`...metrics.pixel.score_pixels`): leaving it out would hide false positives. A region that was
+    not drawn in a slice (the epicardium at end-systole) is unlabelled, not empty: leave its name out of ``regions``.
 
     Args:
         truth: (rows, columns) integers: 0 background, 1 cavity, 2 myocardium.
