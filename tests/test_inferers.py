@@ -12,7 +12,7 @@ from monai.data import MetaTensor, decollate_batch
 from torch import nn
 
 from common.errors import InputError
-from common.images.windows import window_ramps, window_starts
+from common.images.windows import fitting_window, window_ramps, window_starts
 from common.inferers import AutocastInferer, MagnificationInferer, SizeAdaptiveInferer, TiledInferer
 from common.nuclei.instances import decode
 from common.nuclei.targets import normalised_distance
@@ -85,6 +85,36 @@ def test_ramps_sum_to_one_at_every_length(window: int, overlap: int) -> None:
             assert (ramp >= 0).all()
             total[start : start + size] += ramp
         np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("largest", "overlap", "step"),
+    [(32, 0, 1), (32, 7, 4), (64, 31, 32), (512, 96, 32), (512, 96, 27.3), (170, 32, 10.7)],
+)
+def test_a_fitting_window_needs_no_more_windows_and_shares_what_was_asked(
+    largest: int, overlap: int, step: float
+) -> None:
+    for length in [*range(1, 6 * largest, max(1, largest // 17)), largest + 1, 2 * largest - overlap]:
+        window = fitting_window(length, largest, overlap, step)
+        assert window <= min(largest, length)
+        starts = window_starts(length, window, overlap)
+        assert len(starts) == len(window_starts(length, largest, overlap))
+        assert all(after - before <= window - overlap for before, after in zip(starts, starts[1:], strict=False))
+
+
+def test_windows_shrink_to_what_covers_the_image() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(windows.shape[-2:]))
+        return windows[:, :1]
+
+    TiledInferer(patch_size=512, overlap=96, batch_size=1, amp=False)(picture(1000, 520), network)
+    assert seen == [(416, 320)] * 6
+    seen.clear()
+    # At twice the size an image of 300 is one of 600 to the network.
+    TiledInferer(patch_size=512, overlap=96, batch_size=1, amp=False)(picture(300, 300), network, scale=2.0)
+    assert seen == [(352, 352)] * 4
 
 
 # the tiled engine

@@ -1,8 +1,8 @@
 """The tiled engine: images of any size through a network, at any scale, blended without seams.
 
 MONAI's ``SlidingWindowInferer`` pads small images up to its window, keeps a second full-size buffer for the weights and
-computes at the image's own scale only. Here windows shrink to small images, weights of neighbouring windows sum to one by
-construction (one buffer, no division), and each window can be rescaled on its way into the network and back.
+computes at the image's own scale only. Here windows shrink to what covers the image, weights of neighbouring windows sum
+to one by construction (one buffer, no division), and each window can be rescaled on its way into the network and back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from monai.inferers import Inferer
 from ..errors import InputError
 from ..flags import as_flag, as_number
 from ..images.resize import mirrored_to, resize
-from ..images.windows import window_ramps, window_starts
+from ..images.windows import fitting_window, window_ramps, window_starts
 from .autocast import AutocastInferer, Network
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -31,7 +31,7 @@ class TiledInferer(Inferer):
     """Probability maps of images of any size.
 
     Args:
-        patch_size: rows and columns of a window as the network sees it, a multiple of ``divisor``.
+        patch_size: largest rows and columns of a window as the network sees it, a multiple of ``divisor``.
         overlap: what neighbouring windows share, in pixels of the network; below half of ``patch_size``.
         batch_size: windows per call of the network.
         divisor: the network takes multiples of this size; windows are mirrored up to it.
@@ -90,8 +90,8 @@ class TiledInferer(Inferer):
             needed: (batch, rows, columns) bool; windows without any such pixel are not predicted, their maps are 0.
         """
         size = tuple(int(n) for n in inputs.shape[-2:])
-        window = [min(n, max(1, int(self.patch_size / scale))) for n in size]
-        overlap = int(np.ceil(self.overlap / scale))
+        largest, overlap = max(1, int(self.patch_size / scale)), int(np.ceil(self.overlap / scale))
+        window = [fitting_window(n, largest, min(overlap, largest // 2), self.divisor / scale) for n in size]
         starts = [
             window_starts(n, w, min(overlap, w // 2 - 1) if w > 3 else 0) for n, w in zip(size, window, strict=True)
         ]
