@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common.images.noise import smooth_field
 from common.nuclei import augment as looks
 from common.nuclei.augment import augment
 
@@ -93,7 +94,7 @@ def test_most_pictures_still_show_the_objects(modality: str) -> None:
 
 @pytest.mark.parametrize("cells", [2, 5, 40])
 def test_a_smooth_field_spans_nought_to_one(cells: int) -> None:
-    field = looks.smooth_field((30, 21), cells, np.random.RandomState(0))
+    field = smooth_field((30, 21), cells, np.random.RandomState(0))
     assert field.shape == (30, 21)
     assert field.dtype == np.float32
     assert field.min() == 0

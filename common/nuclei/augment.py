@@ -9,19 +9,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..images.noise import smooth_field
 from ..images.normalise import compress
 from ..tissue.stain import STAINS, exchange_stain, jitter_stains
+from .immunostain import immunostain
 
 _DAB = STAINS[2]
 _YELLOW = np.array([0.05, 0.2, 0.98], np.float32)  # optical density of a picric acid or tartrazine counterstain
-
-
-def smooth_field(shape: tuple[int, int], cells: int, rng: np.random.RandomState) -> np.ndarray:
-    """A smooth random surface (rows, columns) float32 in [0, 1], from ``cells`` x ``cells`` random values."""
-    coarse = rng.rand(cells, cells).astype(np.float32)
-    surface = np.asarray(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC))
-    low, high = float(surface.min()), float(surface.max())
-    return np.asarray((surface - low) / max(high - low, 1e-6), np.float32)
 
 
 def blur_and_noise(image: np.ndarray, rng: np.random.RandomState, probability: float = 0.3) -> np.ndarray:
@@ -130,9 +124,12 @@ def colour_dark_field(image: np.ndarray, rng: np.random.RandomState) -> np.ndarr
     return (ground * (1 - amount) + dye * amount) * texture
 
 
-def other_stains(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Eosin as brown or yellow, stain amounts, colour of light and ground (yellow too), exchanged channels, grey."""
-    if rng.rand() < 0.15:
+def other_stains(image: np.ndarray, instances: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Brown or yellow for eosin or beside it, stain amounts, colour of light and ground, exchanged channels, grey."""
+    dice = rng.rand()
+    if dice < 0.25:
+        image = immunostain(image, instances, rng)
+    elif dice < 0.35:
         share = rng.rand()
         gain = np.exp(rng.uniform(0.0, np.log(3.0)))  # nuclei can be paler than what lies between them
         image = exchange_stain(image, 1, share * _DAB + (1 - share) * _YELLOW, float(gain))
@@ -148,11 +145,11 @@ def other_stains(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     return image
 
 
-def stained(image: np.ndarray, rng: np.random.RandomState, stains: bool = True) -> np.ndarray:
+def stained(image: np.ndarray, instances: np.ndarray, rng: np.random.RandomState, stains: bool = True) -> np.ndarray:
     """Stained tissue: colours (:func:`other_stains`, if ``stains``), uneven light, blur, noise, contrast."""
     image = np.clip(image, 0, 1.2)
     if stains:
-        image = other_stains(image, rng)
+        image = other_stains(image, instances, rng)
     image = gamma(np.clip(image, 0, None), rng, 0.25)
     if rng.rand() < 0.2:
         image = image * (0.7 + 0.3 * smooth_field(image.shape[:2], rng.randint(2, 5), rng))[..., None]
@@ -184,16 +181,16 @@ def augment(
         elif dice < 0.86:
             image = brightfield(invert(image, rng), rng)
         else:
-            image = stained(colour_dark_field(image, rng), rng)
+            image = stained(colour_dark_field(image, rng), instances, rng)
     elif modality == "brightfield":
         if dice < 0.75:
             image = brightfield(image, rng)
         elif dice < 0.85:
             image = fluorescence(invert(image, rng), instances, rng)
         else:
-            image = stained(colour_dark_field(invert(image, rng), rng), rng)
+            image = stained(colour_dark_field(invert(image, rng), rng), instances, rng)
     elif dice < 0.93 or not stains:
-        image = stained(image, rng, stains)
+        image = stained(image, instances, rng, stains)
     else:
         image = brightfield(np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2), rng)
     return np.clip(np.nan_to_num(image), -0.75, 2.0).astype(np.float32)
