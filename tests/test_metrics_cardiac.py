@@ -15,9 +15,7 @@ from common.cine.scores.challenge import (
     bland_altman,
     challenge_intervals,
     challenge_summary,
-    pixel_accuracy,
     score_contour,
-    score_regions,
 )
 from common.cine.scores.contour_distances import (
     average_perpendicular_distance,
@@ -161,27 +159,6 @@ def test_a_contour_of_one_point_is_no_error_and_of_none_is() -> None:
     assert average_perpendicular_distance(np.array([[60.0, 50.0]]), circle(10), ONE) == pytest.approx(10, abs=0.01)
     with pytest.raises(ValueError, match="one point at least"):
         average_perpendicular_distance(np.zeros((0, 2)), circle(10), ONE)
-
-
-def test_regions_are_the_areas_inside_the_contours() -> None:
-    truth = np.where(disc(10), 1, np.where(disc(16), 2, 0))
-    predicted = np.where(disc(12), 1, np.where(disc(16), 2, 0))
-    scores = score_regions(truth, predicted)
-    inner, outer, whole = disc(10).sum(), disc(12).sum(), disc(16).sum()
-    assert scores["epicardium"].dice == scores["epicardium"].pixel_accuracy == 1
-    assert scores["cavity"].dice == pytest.approx(2 * inner / (inner + outer))
-    assert scores["cavity"].iou == pytest.approx(inner / outer)
-    assert scores["myocardium"].iou == pytest.approx((whole - outer) / (whole - inner))
-    assert set(score_regions(truth, predicted, ("cavity",))) == {"cavity"}
-
-
-def test_nothing_predicted_is_right_on_most_pixels_and_has_no_dice() -> None:
-    truth = np.where(disc(6), 1, 0)
-    score = score_regions(truth, np.zeros_like(truth))["cavity"]
-    assert score.pixel_accuracy == pixel_accuracy(truth, np.zeros_like(truth)) > 0.98
-    assert score.dice == score.iou == 0
-    empty = score_regions(np.zeros((4, 4), int), np.zeros((4, 4), int))["cavity"]
-    assert empty.dice == empty.iou == 1
 
 
 def test_a_slice_nobody_drew_has_no_score_and_a_missing_contour_is_not_good() -> None:

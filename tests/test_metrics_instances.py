@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.metrics import instances
-from common.metrics.instances import THRESHOLDS_PERCENT, match, overlap, pool, score_image
+from common.metrics.instances import THRESHOLDS_PERCENT, match, overlap, score_image, total
 
 
 def random_map(rng: np.random.Generator, shape: tuple[int, int] = (24, 31)) -> np.ndarray:
@@ -168,13 +168,9 @@ def test_pooled_equals_one_large_image(rng: np.random.Generator) -> None:
     predicted = np.hstack([np.where(p > 0, p + 100_000 * i, 0) for i, (_, p) in enumerate(several)])
     whole = score_image(truth, predicted)
     scores = [score_image(t, p) for t, p in several]
-    pooled = pool(scores)
-    expected = {**whole.scores(), "competition_score": np.mean([s.competition_score for s in scores])}
-    assert pooled.scores() == pytest.approx(expected)
-    for name in ("ap50", "f1", "panoptic_quality", "aji"):
-        assert getattr(pooled, name) == pytest.approx(expected[name]), name
-    assert pooled.mean["aji"] == pytest.approx(np.mean([s.aji for s in scores]))
-    assert pooled.images == 12
+    expected = whole.scores()
+    found = total(scores).scores()
+    assert found == pytest.approx(expected)
 
 
 def test_panoptic_quality_agrees_with_monai(rng: np.random.Generator) -> None:
@@ -206,8 +202,6 @@ def test_unusable_maps_are_refused() -> None:
     for threshold in (0.49, 1.0):
         with pytest.raises(ValueError, match="threshold"):
             match(overlap(labels, labels), threshold)
-    with pytest.raises(ValueError, match="no images"):
-        pool([])
 
 
 def test_four_thousand_nuclei_take_a_fraction_of_a_second() -> None:

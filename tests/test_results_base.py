@@ -14,7 +14,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from common.engine.results import RunResults, as_array, check_writable, report_details
+from common.engine.results import RunResults, as_array, check_writable, report_details, report_problems
 from common.errors import InputError, Problem
 from common.nuclei.results import InstanceResults
 from common.outputs.files import write_text
@@ -296,3 +296,13 @@ def test_coco_annotations_are_of_the_files_that_were_read(tmp_path: Path) -> Non
         (1, [22, 20, 8, 8], 1.0),
     ]
     assert "coco.json" in json.loads((tmp_path / "summary.json").read_text())["files"]
+
+
+@pytest.mark.parametrize(("seen", "said"), [(None, 0), ("0 of 10", 0), ("1 of 10", 1), ("10 of 10", 1)])
+def test_a_report_says_first_that_the_weights_know_the_images(tmp_path: Path, seen: str | None, said: int) -> None:
+    handler = Names(tmp_path, settings={"seen_in_training": seen}, problems=[Problem("a", "not there")])
+    run(handler, [[{"name": "b"}]], [[{"pred": 0}]])
+    lines = report_problems(handler.summary)
+    assert lines[-1] == "a: not there"
+    assert len(lines) == 1 + said
+    assert all(seen is not None and line.startswith(seen) for line in lines[:said])

@@ -16,7 +16,7 @@ import pytest
 
 from common.errors import InputError
 from common.metrics.annotated import AnnotatedScore, keep_known, score_annotated, score_truth, total_annotated
-from common.metrics.instances import pool, score_image
+from common.metrics.instances import score_image, total
 from common.nuclei.instances import DecodeSettings, decode
 from common.nuclei.thresholds import (
     CRITERIA,
@@ -82,7 +82,7 @@ def test_curves_equal_scoring_each_threshold_by_itself(rng: np.random.Generator)
             scores = [
                 score_image(m.truth, decode(m.foreground, m.distance, m.diameter, settings).labels) for m in images
             ]
-            pooled = pool(scores).total
+            pooled = total(scores)
             expected = (pooled.dice, pooled.f1, pooled.aji, pooled.panoptic_quality)
             assert tuple(curve.scores(name)[index] for name in CRITERIA) == pytest.approx(expected)
         assert len(set(curve.dice)) == 3

@@ -33,6 +33,7 @@ STAGES = ("read", "decode")
 """An item may say how long each took it, as ``seconds_<stage>``."""
 
 _SWITCHED = ("true", "false", "yes", "no", "on", "off")
+_SEEN = "{seen} images were in the training of these weights, they or others of their group: the figures flatter"
 _LAST_FILES = {"summary.json", "report.html"}
 
 
@@ -201,8 +202,10 @@ def report_details(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def report_problems(summary: Mapping[str, Any]) -> list[str]:
-    """What could not be used, one line each."""
-    return [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]]
+    """What a reader of the figures has to know first, one line each: what could not be used, and what was seen before."""
+    seen = summary["settings"].get("seen_in_training")
+    known = [] if seen is None or seen.startswith("0 ") else [_SEEN.format(seen=seen)]
+    return known + [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]]
 
 
 def check_writable(folder: Path) -> None:

@@ -18,10 +18,8 @@ __all__ = [
     "InstanceScore",
     "Matching",
     "Overlap",
-    "PooledScore",
     "match",
     "overlap",
-    "pool",
     "score_image",
     "total",
 ]
@@ -40,7 +38,7 @@ SCORES: tuple[str, ...] = (
     "dice",
     "iou",
 )
-"""Names of the scores that :class:`InstanceScore` and :class:`PooledScore` offer."""
+"""Names of the scores that :class:`InstanceScore` offers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,73 +209,12 @@ def _aji_parts(found: Overlap) -> tuple[int, int]:
     return int(found.intersection[best].sum()), int(union[best].sum() + unserved + unused)
 
 
-@dataclass(frozen=True, eq=False)
-class PooledScore:
-    """Scores of a set of images.
-
-    Attributes:
-        images: how many.
-        total: counts summed over all images; ``total.ap50``, ``total.f1``, ``total.panoptic_quality``, ``total.aji``
-            are the scores pooled over all objects.
-        mean: mean over images of every score in :data:`SCORES`.
-    """
-
-    images: int
-    total: InstanceScore
-    mean: dict[str, float]
-
-    @property
-    def competition_score(self) -> float:
-        """Mean over images, as the competition ranks."""
-        return self.mean["competition_score"]
-
-    @property
-    def ap50(self) -> float:
-        """TP / (TP + FP + FN) at IoU > 0.5 over all objects of all images."""
-        return self.total.ap50
-
-    @property
-    def f1(self) -> float:
-        """F1 at IoU > 0.5 over all objects."""
-        return self.total.f1
-
-    @property
-    def panoptic_quality(self) -> float:
-        """Panoptic quality over all objects."""
-        return self.total.panoptic_quality
-
-    @property
-    def aji(self) -> float:
-        """Pooled aggregated Jaccard index; ``mean["aji"]`` is the mean over images that most papers print."""
-        return self.total.aji
-
-    def scores(self) -> dict[str, float]:
-        """All scores by name: the competition score as mean over images, all others pooled."""
-        return {**self.total.scores(), "competition_score": self.competition_score}
-
-
-def pool(scores: Sequence[InstanceScore]) -> PooledScore:
-    """Scores of a set of images: counts summed over all, and means over images.
-
-    Raises:
-        ValueError: there are no images.
+def total(scores: Sequence[InstanceScore]) -> InstanceScore:
+    """Counts summed over images: its scores are those pooled over all objects.
 
     >>> good = score_image(np.array([[1, 1, 0]]), np.array([[1, 1, 0]]))
     >>> bad = score_image(np.array([[1, 0, 2]]), np.array([[0, 0, 0]]))
-    >>> pooled = pool([good, bad])
-    >>> pooled.mean["ap50"], round(pooled.ap50, 3)
-    (0.5, 0.333)
+    >>> round(total([good, bad]).ap50, 3)
+    0.333
     """
-    if not scores:
-        raise ValueError("no images to pool")
-    rows = [score.scores() for score in scores]
-    return PooledScore(
-        images=len(scores),
-        total=total(scores),
-        mean={name: float(np.mean([row[name] for row in rows])) for name in SCORES},
-    )
-
-
-def total(scores: Sequence[InstanceScore]) -> InstanceScore:
-    """Counts summed over images; cheaper than :func:`pool` where no means are needed."""
     return InstanceScore.from_counts(np.sum([score.counts() for score in scores], axis=0))

@@ -23,46 +23,6 @@ REGIONS: dict[str, tuple[int, ...]] = {"cavity": (1,), "myocardium": (2,), "epic
 GOOD_APD_MM = 5.0
 
 
-@dataclass(frozen=True)
-class RegionScore:
-    """Overlap of one region in one slice.
-
-    Attributes:
-        dice: 1 where truth and prediction are both empty, 0 where one of them is.
-        iou: the same.
-        pixel_accuracy: share of all pixels of the slice that are rightly inside or outside.
-    """
-
-    dice: float
-    iou: float
-    pixel_accuracy: float
-
-
-def score_regions(
-    truth: np.ndarray, predicted: np.ndarray, regions: Sequence[str] = tuple(REGIONS)
-) -> dict[str, RegionScore]:
-    """Overlap of each region.
-
-    Empty truth counts (:func:`...metrics.pixel.score_pixels`): leaving it out would hide false positives. A region that was
-    not drawn in a slice (the epicardium at end-systole) is unlabelled, not empty: leave its name out of ``regions``.
-
-    Args:
-        truth: (rows, columns) integers: 0 background, 1 cavity, 2 myocardium.
-        predicted: the same.
-        regions: keys of :data:`REGIONS`.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
-    scores = {}
-    for name in regions:
-        masks = [np.isin(labels, REGIONS[name]) for labels in (truth, predicted)]
-        overlap = score_pixels(*masks)
-        scores[name] = RegionScore(overlap.dice, overlap.iou, pixel_accuracy(*masks))
-    return scores
-
-
 def pixel_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Share of pixels with the right class: near 1 whatever is predicted where the ventricle covers 2 % of the image.
 
