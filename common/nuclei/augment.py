@@ -127,9 +127,9 @@ def colour_dark_field(image: np.ndarray, rng: np.random.RandomState) -> np.ndarr
 def other_stains(image: np.ndarray, instances: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Brown or yellow for eosin or beside it, stain amounts, colour of light and ground, exchanged channels, grey."""
     dice = rng.rand()
-    if dice < 0.25:
+    if dice < 0.3:
         image = immunostain(image, instances, rng)
-    elif dice < 0.35:
+    elif dice < 0.4:
         share = rng.rand()
         gain = np.exp(rng.uniform(0.0, np.log(3.0)))  # nuclei can be paler than what lies between them
         image = exchange_stain(image, 1, share * _DAB + (1 - share) * _YELLOW, float(gain))

@@ -14,6 +14,7 @@ from ..tissue.stain import STAINS, separate_stains
 
 _DAB = STAINS[2]
 _BLUE = np.array([0.78, 0.58, 0.24], np.float32)  # optical density of haematoxylin without the reddish tinge
+_NUCLEI = (0.2, 1.2)  # optical density of nuclei, from hardly seen to as dark as in H&E
 _STRONGEST = 3.5  # of the brown, in optical density: 1/33 of the light
 
 
@@ -31,12 +32,22 @@ def immunostain(image: np.ndarray, instances: np.ndarray, rng: np.random.RandomS
     stains = np.clip(separate_stains(image), 0, None)
     tint = rng.rand()
     blue = tint * _BLUE + (1 - tint) * STAINS[0]
-    density = stains[..., :1] * (blue / np.linalg.norm(blue)) * rng.uniform(0.35, 1.1)
+    amount = np.exp(rng.uniform(*np.log(_NUCLEI))) / max(_typical(stains[..., 0], instances), 0.2)
+    density = stains[..., :1] * (blue / np.linalg.norm(blue)) * amount
     density = density + stains[..., 1:2] * STAINS[1] * rng.uniform(0.0, 0.25)
     if rng.rand() < 0.8:  # the others show no antigen
         brown = _around(stains, instances, rng) if rng.rand() < 0.7 else _within_some(instances, rng)
         density = density + np.minimum(brown, _STRONGEST)[..., None] * _DAB
-    return np.asarray(np.clip(np.exp(-density), 0.0, 1.0), np.float32)
+    picture = np.exp(-density).astype(np.float32)
+    if rng.rand() < 0.5:  # as cameras and scanners sharpen
+        picture += rng.uniform(0.3, 1.5) * (picture - cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.7, 2.0)))
+    return np.asarray(np.clip(picture, 0.0, 1.0), np.float32)
+
+
+def _typical(haematoxylin: np.ndarray, instances: np.ndarray) -> float:
+    """How much stain the nuclei hold; 1 where there are none."""
+    inside = instances > 0
+    return float(haematoxylin[inside].mean()) if inside.any() else 1.0
 
 
 def _around(stains: np.ndarray, instances: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
