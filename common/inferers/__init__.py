@@ -3,8 +3,16 @@ patches that vote."""
 
 from .adaptive import SizeAdaptiveInferer
 from .autocast import AutocastInferer
+from .counterstain import CounterstainInferer
 from .magnification import MagnificationInferer
 from .patches import PatchInferer
 from .tiled import TiledInferer
 
-__all__ = ["AutocastInferer", "MagnificationInferer", "PatchInferer", "SizeAdaptiveInferer", "TiledInferer"]
+__all__ = [
+    "AutocastInferer",
+    "CounterstainInferer",
+    "MagnificationInferer",
+    "PatchInferer",
+    "SizeAdaptiveInferer",
+    "TiledInferer",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -14,13 +15,16 @@ from monai.transforms import MapTransform, Randomizable
 from ..datasets.labels import read_instances
 from ..flags import as_flag
 from ..images.magnification import resolve_mpp, scale_to
-from ..images.normalise import normalise
+from ..images.normalise import is_dark_field, normalise
 from ..images.reading import read_image
+from ..tissue.counterstain import BROWN_SHARE, brown_share, counterstain
 from ..tissue.masks import possible_nuclei
 from .augment import augment, unchanged
 from .blocks import decode_in_blocks
 from .instances import DecodeSettings
 from .targets import touching_mask, typical_diameter
+
+logger = logging.getLogger(__name__)
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
@@ -97,6 +101,33 @@ class PossibleNucleid(MapTransform):
             look = self.enabled and pixels.shape[2] == 3
             possible = possible_nuclei(pixels) if look else np.ones(pixels.shape[:2], bool)
             item["possible"] = torch.from_numpy(possible)[None]
+        return item
+
+
+class Counterstaind(MapTransform):
+    """The counterstain of immunohistochemistry by itself (:mod:`..tissue.counterstain`), for a second look.
+
+    Adds ``counterstain``: (3, rows, columns) float32, normalised for the network; empty where the image is none.
+
+    Args:
+        keys: pixels as read (channels, rows, columns).
+        enabled: without it no image has such a view.
+    """
+
+    def __init__(self, keys: KeysCollection, enabled: bool | str = True) -> None:
+        super().__init__(keys)
+        self.enabled = as_flag(enabled, "counterstain")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            pixels = np.moveaxis(np.asarray(item[key]), 0, -1)
+            brown = self.enabled and pixels.shape[2] == 3 and not is_dark_field(pixels)
+            if brown and brown_share(pixels) >= BROWN_SHARE:
+                logger.info("%s: brown; its haematoxylin is looked at by itself too", item.get("name", key))
+                item["counterstain"] = to_tensor(normalise(counterstain(pixels)))
+            else:
+                item["counterstain"] = torch.zeros(0)
         return item
 
 
