@@ -12,8 +12,9 @@ import torch
 
 from common.brightfield.frames import HIGHEST, LOWEST, network_image, network_label, normalise, resample, working_shape
 from common.brightfield.inferer import SecondLookInferer, WholeInferer
-from common.brightfield.transforms import ClassMapsd, ClassMasksd, ReadFramesd, ReadSamplesd, largest
+from common.brightfield.transforms import ClassMapsd, ClassMasksd, ReadFramesd, ReadSamplesd
 from common.errors import InputError
+from common.images.classes import largest_class
 
 
 def frame(rng: np.random.Generator, shape: tuple[int, ...] = (60, 90)) -> np.ndarray:
@@ -87,9 +88,9 @@ def test_classes_come_back_on_the_source_s_pixels(dims: int) -> None:
     assert np.abs(item["foreground"].astype(int) - whole).max() <= 2
 
 
-def test_largest_is_argmax() -> None:
+def test_the_largest_class_is_argmax() -> None:
     maps = torch.rand(3, 4, 9, 11, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(largest(maps).long(), maps.argmax(dim=1))
+    assert torch.equal(largest_class(maps).long(), maps.argmax(dim=1))
 
 
 def test_masks_of_a_volume_are_one_case() -> None:

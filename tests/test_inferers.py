@@ -343,6 +343,17 @@ def test_large_images_are_probed_in_few_places() -> None:
     assert network.shown == [(1, 3, 128, 128)] * 4
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("diameter", [12, 48])
+def test_objects_in_a_corner_of_a_large_image_tell_the_size(corner: tuple[int, int], diameter: int) -> None:
+    image = torch.zeros(1, 3, 900, 1000)
+    part, _ = discs(130, 130, diameter)
+    row, column = corner[0] * 770, corner[1] * 870
+    image[..., row : row + 130, column : column + 130] = part
+    result = adaptive()(image, Logit())
+    assert float(result.meta["object_diameter"]) == pytest.approx(diameter, rel=0.15)
+
+
 def test_a_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="one image at a time"):
         adaptive()(torch.zeros(2, 3, 32, 32), Logit())

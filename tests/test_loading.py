@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.transforms import Compose, MapTransform
 
+from common.engine import loading
 from common.engine.loading import ReadAheadLoader, input_error
 from common.errors import InputError, Problem
 
@@ -150,3 +151,22 @@ def test_items_come_as_they_are_where_they_are_not_collated() -> None:
     batch = next(iter(ReadAheadLoader(Items(3), collate=False)))
     assert batch["name"] == "image0" and batch["label"] is None
     assert batch["value"].shape == (1,)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1 << 30, 5), (3 * 4000, 4), (2 * 4000, 3), (4000, 2), (100, 1)])
+def test_large_items_are_read_ahead_by_fewer(monkeypatch: pytest.MonkeyPatch, limit: int, most: int) -> None:
+    """Handed on and not yet asked for: one item, and what the limit leaves room for."""
+    monkeypatch.setattr(loading, "HELD_BYTES", limit)
+
+    class Large(Items):
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return {**super().__getitem__(index), "image": torch.zeros(999)}  # 4,000 bytes with the value
+
+    items = Large(12)
+    seen = []
+    for number, _ in enumerate(ReadAheadLoader(items, ahead=4), start=1):
+        time.sleep(0.01)
+        seen.append(len(items.read) - number)
+    assert len(seen) == 12
+    assert max(seen) <= most
+    assert max(seen) >= min(most, 4) - 1

@@ -14,6 +14,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from common.engine import results
 from common.engine.results import RunResults, as_array, check_writable, report_details, report_problems
 from common.errors import InputError, Problem
 from common.nuclei.results import InstanceResults
@@ -306,3 +307,18 @@ def test_a_report_says_first_that_the_weights_know_the_images(tmp_path: Path, se
     assert lines[-1] == "a: not there"
     assert len(lines) == 1 + said
     assert all(seen is not None and line.startswith(seen) for line in lines[:said])
+
+
+def test_large_items_wait_for_being_written_by_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "HELD_BYTES", 100)
+    for size, most in ((10, 3), (200, 1)):
+        handler = Names(tmp_path / str(size))
+        waiting = []
+        take = handler._take
+        monkeypatch.setattr(
+            handler, "_take", lambda take=take, h=handler, w=waiting: (w.append(len(h._pending)), take())
+        )
+        batches = [[{"name": f"{i}", "source": np.zeros(size, np.uint8)}] for i in range(8)]
+        run(handler, batches, [[{"pred": 0}]] * 8)
+        assert len(handler.written) == 8
+        assert max(waiting) == most + 1  # with the one that is being written

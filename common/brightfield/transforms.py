@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..flags import as_flag
+from ..images.classes import largest_class
 from .frames import network_image, network_label, resample
 from .reading.records import Frames, read_frames, read_label
 
@@ -131,7 +132,7 @@ class ClassMapsd(MapTransform):
             classes, foreground = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
             kept = np.empty((shape[0], maps.shape[1] - 1, *shape[1:]), np.uint8) if self.keep_probability else None
             for place, part in self._parts(maps, shape):
-                classes[place] = largest(part).cpu().numpy()
+                classes[place] = largest_class(part).cpu().numpy()
                 scaled = (part[:, 1:] * 255).round_().clamp_(0, 255).to(torch.uint8)
                 foreground[place] = (255 - (part[:, 0] * 255).round_().clamp_(0, 255)).to(torch.uint8).cpu().numpy()
                 if kept is not None:
@@ -152,20 +153,6 @@ class ClassMapsd(MapTransform):
             # In float32: rounded probabilities tie, and the processor resamples no half precision.
             part = maps[start : start + self.chunk].detach().float()
             yield slice(start, start + len(part)), resample(part, shape[1:])
-
-
-def largest(maps: torch.Tensor) -> torch.Tensor:
-    """Which of the classes is largest, uint8. By hand since torch's argmax over channels takes a hundred times as long.
-
-    Args:
-        maps: (frames, classes, rows, columns).
-    """
-    best, found = maps[:, 0], torch.zeros_like(maps[:, 0], dtype=torch.uint8)
-    for number in range(1, maps.shape[1]):
-        better = maps[:, number] > best
-        found = torch.where(better, torch.tensor(number, dtype=torch.uint8, device=maps.device), found)
-        best = torch.where(better, maps[:, number], best)
-    return found
 
 
 class ClassMasksd(MapTransform):

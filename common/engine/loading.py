@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from monai.data.utils import list_data_collate
 
 from ..errors import Problem, input_error, leave_out
+from .memory import HELD_BYTES, bytes_of
 
 
 class ReadAheadLoader:
@@ -24,7 +26,8 @@ class ReadAheadLoader:
 
     Args:
         dataset: items by index; reading one may raise :class:`InputError`. An item with ``name`` names it in problems.
-        ahead: items read in advance; each is held in memory.
+        ahead: items read in advance at most; each is held in memory, so that of large ones there are fewer
+            (:data:`.memory.HELD_BYTES`).
         workers: threads; 0, which torch's loader reads without any by, is one thread too.
         skip_bad: go on without items that raise :class:`InputError`; otherwise the error ends the run.
         collate: False gives the items as they are, without a first dimension for the batch and with what is None; for
@@ -50,11 +53,14 @@ class ReadAheadLoader:
         self.problems.clear()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="read") as pool:
             pending: deque[tuple[int, Future]] = deque()
-            following = 0
-            while pending or following < self.total:
-                while following < self.total and len(pending) <= self.ahead:
-                    pending.append((following, pool.submit(self.dataset.__getitem__, following)))
-                    following += 1
+            numbers = iter(range(self.total))
+
+            def submit(count: int) -> None:
+                for index in islice(numbers, max(count - len(pending), 0)):
+                    pending.append((index, pool.submit(self.dataset.__getitem__, index)))
+
+            submit(1 + min(self.ahead, 1))  # until it is known how large an item is
+            while pending:
                 index, future = pending.popleft()
                 try:
                     found = future.result()
@@ -63,12 +69,16 @@ class ReadAheadLoader:
                     if cause is None or not self.skip_bad:
                         raise
                     leave_out(self._name(index), cause, self.problems)
+                    submit(1)
                     continue
+                # What is handed on now is one of those in memory.
+                submit(min(self.ahead, HELD_BYTES // max(bytes_of(found), 1)))
                 items = deque(found if isinstance(found, list) else [found])
                 del future, found  # what was handed on is not held
                 self.problems += [problem for item in items for problem in item.get("problems") or ()]
                 while items:
                     yield self._batch(items.popleft())
+                submit(1)
 
     def _batch(self, item: dict[str, Any]) -> dict[str, Any]:
         item = {key: value for key, value in item.items() if key != "problems"}

@@ -23,6 +23,7 @@ from ..errors import InputError, Problem
 from ..flags import as_flag
 from ..outputs.files import noting, write_text
 from .checkpoints import file_hash
+from .memory import HELD_BYTES, bytes_of
 from .output_folder import check_inputs, earlier_files, relative_names, remove_files
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class RunResults(ABC, Generic[Written]):
         output_dir: made where it is missing.
         weights: file whose hash goes into the summary.
         settings: further values for the summary; ``"false"``, as switches come from the command line, becomes False.
-        max_pending: items that wait for being written, at most; each is held in memory.
+        max_pending: items that wait for being written, at most; each is held in memory, so that of large ones there are
+            fewer (:data:`.memory.HELD_BYTES`).
         problems: what was left out before the run; stands in the summary too.
 
     Attributes:
@@ -72,7 +74,7 @@ class RunResults(ABC, Generic[Written]):
         self.written: list[Written] = []
         self.problems: list[Problem] = []
         self.earlier = [] if problems is None else problems
-        self._pending: deque[tuple[str, Future[tuple[Written, float]]]] = deque()
+        self._pending: deque[tuple[str, Future[tuple[Written, float]], int]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._began, self._network_began = 0.0, 0.0
         self._files: set[Path] = set()
@@ -117,9 +119,13 @@ class RunResults(ABC, Generic[Written]):
             for stage in STAGES:
                 self._seconds[stage] += float(item.get(f"seconds_{stage}", 0.0))
             assert self._pool is not None
-            self._pending.append((str(item["name"]), self._pool.submit(self._timed, item)))
-            while len(self._pending) > self.max_pending:
+            self._pending.append((str(item["name"]), self._pool.submit(self._timed, item), bytes_of(item)))
+            while len(self._pending) > self.max_pending or self._held() > HELD_BYTES:
                 self._take()
+
+    def _held(self) -> int:
+        """Bytes of what waits behind the item that is being written."""
+        return sum(size for _, _, size in self._pending) - self._pending[0][2] if self._pending else 0
 
     def _timed(self, item: Mapping[str, Any]) -> tuple[Written, float]:
         began = time.perf_counter()
@@ -128,7 +134,7 @@ class RunResults(ABC, Generic[Written]):
         return written, time.perf_counter() - began
 
     def _take(self) -> None:
-        name, job = self._pending.popleft()
+        name, job, _ = self._pending.popleft()
         try:
             written, seconds = job.result()
         except InputError as error:

@@ -30,7 +30,7 @@ class SizeAdaptiveInferer(Inferer):
         tolerance: no second pass while the scale needed is within this ratio of one.
         other_scales: tried in this order where nothing is found.
         scale_range: smallest and largest scale.
-        probe_windows: windows of the image on which the estimate rests, at most.
+        probe_windows: windows of the image on which the estimate rests, at most; those that vary most.
 
     Raises:
         InputError: a diameter that is not above 0.

@@ -44,7 +44,7 @@ class MagnificationInferer(Inferer):
         super().__init__()
         self.inferer, self.diameter = inferer, as_number(diameter, "diameter", above=True)
         self.smallest_diameter = as_number(smallest_diameter, "smallest_diameter")
-        self.largest_scale, self.probe = largest_scale, SizeProbe(inferer, settings, windows=2, textured=True)
+        self.largest_scale, self.probe = largest_scale, SizeProbe(inferer, settings, windows=2)
 
     @property
     def network_seconds(self) -> float:

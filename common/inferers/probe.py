@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..images.windows import window_starts
 from ..nuclei.instances import DecodeSettings, decode
 from ..nuclei.targets import diameter_of_areas
 from .autocast import Network
@@ -31,8 +32,7 @@ class SizeProbe:
     Args:
         inferer: the tiled engine.
         settings: how maps are decoded for the estimate.
-        windows: on which the estimate rests, at most.
-        textured: look where the image varies most, such as tissue on glass, instead of at fixed places.
+        windows: on which the estimate rests, at most: those where the image varies most, such as tissue on glass.
     """
 
     def __init__(
@@ -40,10 +40,9 @@ class SizeProbe:
         inferer: TiledInferer,
         settings: DecodeSettings | None = None,
         windows: int = 4,
-        textured: bool = False,
     ) -> None:
         self.inferer, self.settings = inferer, settings or DecodeSettings()
-        self.windows, self.textured = windows, textured
+        self.windows = windows
 
     def look(
         self,
@@ -89,17 +88,15 @@ class SizeProbe:
         return self.inferer(inputs[..., rows, columns], network, scale=scale, needed=cut)
 
     def _parts(self, inputs: torch.Tensor, scale: float) -> list[tuple[slice, slice]]:
-        """The image itself, or parts of it on a regular grid, or of a finer one those that vary most."""
+        """The image itself, or the parts that vary most."""
         rows, columns = inputs.shape[-2:]
         side = int(2 * self.inferer.patch_size / scale)
         if rows <= side and columns <= side:
             return [(slice(0, rows), slice(0, columns))]
         side //= 2
-        steps = 2 * int(np.ceil(np.sqrt(self.windows))) if self.textured else int(np.ceil(np.sqrt(self.windows)))
-        starts = [np.unique(np.linspace(0, max(n - side, 0), steps + 2)[1:-1].astype(int)) for n in (rows, columns)]
+        # They cover the image, for what there is may lie in a corner of it.
+        starts = [window_starts(n, side, 0) for n in (rows, columns)]
         parts = [(slice(r, r + side), slice(c, c + side)) for r in starts[0] for c in starts[1]]
-        if not self.textured:
-            return parts
         variation = [float(inputs[..., r, c][..., ::4, ::4].std(dim=(-2, -1)).mean()) for r, c in parts]
         return _apart(parts, np.argsort(variation, kind="stable")[::-1], side)[: self.windows]
 
