@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from common.nuclei.synthetic import fluorescence_image
 from common.outputs.labels import read_label_tiff
@@ -46,11 +47,19 @@ def test_a_folder_of_odd_images_is_worked_through(tmp_path: Path, picture: tuple
     whole = (images / "good.png").read_bytes()
     (images / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (images / "text.png").write_text("no image")
+    tifffile.imwrite(images / "stained.ome.tif", np.stack([grey, grey, grey]), ome=True, metadata={"axes": "CYX"})
+    (images / "dead.png").symlink_to(tmp_path / "moved" / "dead.png")
+    (images / "more").mkdir()
+    cv2.imwrite(str(images / "more" / "unread.png"), grey)
     done = run(("inference.json",), "--dataset_dir", images, "--output_dir", tmp_path / "out")
     assert done.returncode == 1, done.stdout
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert sorted(problem["name"] for problem in summary["problems"]) == ["text", "truncated"]
+    assert sorted(problem["name"] for problem in summary["problems"]) == [
+        "dead", "stained.ome", "text", "truncated",
+    ]  # fmt: skip
     assert "truncated.png" in done.stdout
+    assert "a stack of 3 channels" in done.stdout
+    assert "1 image in subfolders is not read: more/unread.png" in done.stdout
     assert summary["images"] == 5
     assert "truncated" in (tmp_path / "out" / "report.html").read_text()
     good = read_label_tiff(tmp_path / "out" / "good_label.tif")

@@ -7,14 +7,17 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image as PilImage
 
+from common.brightfield.reading.records import read_frames, read_label
 from common.datasets.coco import decode_counts
-from common.datasets.labels import compact_ids, read_instances
+from common.datasets.labels import compact_ids, read_instances, read_label_values
 from common.errors import InputError
+from common.images.reading import list_images
 
 SHAPE = (9, 14)
 
@@ -100,6 +103,123 @@ def test_ids_in_a_mask_declared_binary_are_refused(image: Path, factor: int) -> 
     PilImage.fromarray((_touching() * factor).astype(np.uint8)).save(image.with_name("m.png"))
     with pytest.raises(InputError, match=r"m\.png: found a mask of 4 values; expected a binary mask"):
         read_instances(_record(image, str(image.with_name("m.png")), label_kind="binary"))
+
+
+def _discs(side: int = 200, each_way: int = 5, scale: int = 1) -> np.ndarray:
+    """uint8 0/255, discs of several sizes in rows and columns, none touching."""
+    mask = np.zeros((side * scale, side * scale), np.uint8)
+    step = side * scale // each_way
+    for number in range(each_way**2):
+        row, column = divmod(number, each_way)
+        centre = (column * step + step // 2, row * step + step // 2 + number % 3)
+        cv2.circle(mask, centre, step // 4 + scale * (number % 4), 255, -1)
+    return mask
+
+
+SOFTENED = {
+    "antialiased": lambda mask: cv2.resize(_discs(scale=8), mask.shape[::-1], interpolation=cv2.INTER_AREA),
+    "blurred": lambda mask: cv2.GaussianBlur(mask, (0, 0), 1.0),
+    "resized": lambda mask: cv2.resize(_discs(side=100), mask.shape[::-1], interpolation=cv2.INTER_CUBIC),
+    "jpeg": lambda mask: cv2.imdecode(
+        cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], cv2.IMREAD_GRAYSCALE
+    ),
+}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("kind", list(SOFTENED))
+def test_a_mask_with_soft_edges_has_the_objects_of_the_sharp_one(tmp_path: Path, kind: str, declared: bool) -> None:
+    sharp = _discs()
+    soft = SOFTENED[kind](sharp)
+    assert len(np.unique(soft)) > 3
+    PilImage.fromarray(soft).save(tmp_path / "m.png")
+    record = _record(tmp_path / "a.png", str(tmp_path / "m.png"), **({"label_kind": "binary"} if declared else {}))
+    read = read_instances(record, sharp.shape)
+    assert read.max() == 25
+    assert np.array_equal(read > 0, soft > soft.max() / 2)
+
+
+@pytest.mark.parametrize("radius", [4.3, 7.6, 30.2])
+def test_one_soft_object_alone_is_one_object(tmp_path: Path, radius: float) -> None:
+    # Its edge has hardly more pixels than values, so that the number of parts tells nothing.
+    rows, columns = np.mgrid[:80, :80]
+    distance = np.hypot(rows - 40.3, columns - 38.8)
+    PilImage.fromarray((255 * (radius - distance + 0.5).clip(0, 1)).astype(np.uint8)).save(tmp_path / "m.png")
+    assert read_instances(_record(tmp_path / "a.png", str(tmp_path / "m.png")), (80, 80)).max() == 1
+
+
+@pytest.mark.parametrize("first", [1, 120, 231])
+@pytest.mark.parametrize("seed", range(5))
+def test_ids_near_the_top_of_8_bits_stay_ids(tmp_path: Path, first: int, seed: int) -> None:
+    ids = cv2.connectedComponents(_discs(), connectivity=4)[1]
+    order = np.concatenate([[0], first + np.random.default_rng(seed).permutation(25)])
+    values = order[ids].astype(np.uint8)
+    PilImage.fromarray(values).save(tmp_path / "m.png")
+    read = read_instances(_record(tmp_path / "a.png", str(tmp_path / "m.png")), values.shape)
+    assert np.array_equal(read, compact_ids(values))
+
+
+def test_a_few_large_objects_of_8_bits_keep_their_ids_beside_a_small_one(tmp_path: Path) -> None:
+    values = np.zeros((90, 90), np.uint8)
+    values[5:60, 5:80], values[70:74, 10:14], values[62:66, 5:80] = 255, 1, 254
+    PilImage.fromarray(values).save(tmp_path / "m.png")
+    read = read_instances(_record(tmp_path / "a.png", str(tmp_path / "m.png")), values.shape)
+    assert np.array_equal(read, compact_ids(values))
+
+
+@pytest.mark.parametrize(("values", "parts"), [((1, 2), 50), ((100, 200), 50)])
+def test_a_class_map_is_refused_with_value_and_number_of_parts(
+    tmp_path: Path, values: tuple[int, int], parts: int
+) -> None:
+    sharp = _discs() > 0
+    inner = cv2.erode(sharp.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    classes = np.where(inner, values[0], np.where(sharp, values[1], 0)).astype(np.uint8)
+    PilImage.fromarray(classes).save(tmp_path / "m.png")
+    words = (
+        rf"m\.png: found a mask of 2 values in {parts} separate parts, 25 of them of the value {values[0]}; expected"
+    )
+    with pytest.raises(InputError, match=words + ".* ids .* 0 and 255"):
+        read_instances(_record(tmp_path / "a.png", str(tmp_path / "m.png")), classes.shape)
+
+
+def test_edges_too_soft_to_be_binary_are_refused(tmp_path: Path) -> None:
+    PilImage.fromarray(cv2.GaussianBlur(_discs(), (0, 0), 9.0)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match=r"m\.png: found a mask of .* separate parts"):
+        read_instances(_record(tmp_path / "a.png", str(tmp_path / "m.png")), (200, 200))
+
+
+@pytest.mark.parametrize("count", [2, 3, 25])
+def test_objects_that_are_all_cut_in_two_and_have_crumbs_are_still_ids(
+    tmp_path: Path, rng: np.random.Generator, count: int
+) -> None:
+    ids = cv2.connectedComponents(_discs(), connectivity=4)[1].astype(np.uint16)
+    ids[ids > count] = 0
+    for number in range(1, count + 1):
+        rows, columns = np.nonzero(ids == number)
+        ids[int(rows.mean()), columns.min() : columns.max() + 1] = 0
+        for row, column in rng.integers(0, 200, (6, 2)):
+            ids[row, column] = number
+    tifffile.imwrite(tmp_path / "m.tif", ids)
+    read = read_instances(_record(tmp_path / "a.png", str(tmp_path / "m.tif")), ids.shape)
+    assert np.array_equal(read, compact_ids(ids))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_frames_and_instances_agree_on_what_is_a_binary_mask(tmp_path: Path, soft: bool) -> None:
+    mask = SOFTENED["jpeg"](_discs()) if soft else _discs()
+    PilImage.fromarray(mask).save(tmp_path / "m.png")
+    record = _record(tmp_path / "m.png", str(tmp_path / "m.png"))
+    found = read_label(record, read_frames(record))
+    assert found.max() == 1
+    assert np.array_equal(found[0] > 0, read_instances(record) > 0)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("folder", ["monuseg/instances", "tnbc/masks", "bbbc039/masks"])
+def test_real_id_maps_are_read_as_they_are(real_data: Path, folder: str) -> None:
+    for path in list_images(real_data / folder)[:6]:
+        values = read_label_values(path)
+        assert np.array_equal(read_instances(_record(path, str(path))), compact_ids(values))
 
 
 def test_an_empty_mask_declared_binary_has_no_objects(image: Path) -> None:

@@ -351,6 +351,48 @@ def test_inference_takes_a_file_a_folder_or_images_within(tmp_path: Path) -> Non
     assert Path(record["image"]).is_absolute()
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_images_in_subfolders_that_are_not_read_are_named_in_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, masks: bool
+) -> None:
+    for name in ("a.png", "sub/b.png", "sub/c.png"):
+        _image(tmp_path / "images" / name)
+    if masks:
+        _mask(tmp_path / "masks" / "a.png")
+        assert _names(load_datalist(tmp_path)) == ["a"]
+    else:
+        assert _names(images_only(tmp_path)) == ["a"]
+    warned = [record.getMessage() for record in caplog.records if "subfolders" in record.getMessage()]
+    assert warned == [f"{tmp_path / 'images'}: 2 images in subfolders are not read: sub/b.png, sub/c.png"]
+
+
+def test_a_folder_without_subfolders_or_with_one_mask_per_object_warns_of_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _image(tmp_path / "images" / "a.png")
+    _mask(tmp_path / "masks" / "a" / "1.png")
+    _mask(tmp_path / "masks" / "a" / "2.png", slice(6, 9))
+    assert _names(load_datalist(tmp_path)) == _names(images_only(tmp_path / "images")) == ["a"]
+    assert "subfolders" not in caplog.text
+
+
+def test_images_and_masks_that_are_links_to_nowhere_are_problems_by_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _image(tmp_path / "images" / f"{name}.png")
+        _mask(tmp_path / "masks" / f"{name}.png")
+    _mask(tmp_path / "masks" / "dead.png")
+    (tmp_path / "images" / "dead.png").symlink_to(tmp_path / "moved" / "dead.png")
+    (tmp_path / "masks" / "b.png").unlink()
+    (tmp_path / "masks" / "b.png").symlink_to(tmp_path / "moved" / "b.png")
+    problems: list[Problem] = []
+    records = load_datalist(tmp_path, problems=problems)
+    assert _names(records) == ["a", "b"]
+    assert [problem.name for problem in problems] == ["dead"]
+    assert "a link that leads nowhere" in problems[0].reason
+    with pytest.raises(InputError, match=r"masks/b\.png: found a link that leads nowhere"):
+        read_instances(records[1])
+
+
 def test_inference_refuses_what_it_cannot_use(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image in this folder"):
         images_only(tmp_path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -137,10 +139,41 @@ def test_tiff_planes_are_moved_last(tmp_path: Path, colour: np.ndarray, options:
     assert np.array_equal(read_image(tmp_path / "a.tif").pixels, colour)
 
 
-def test_ome_colour_planes_make_one_image(tmp_path: Path, colour: np.ndarray) -> None:
-    planes = np.moveaxis(colour, -1, 0).copy()
-    tifffile.imwrite(tmp_path / "a.ome.tif", planes, photometric="minisblack", metadata={"axes": "CYX"})
-    assert np.array_equal(read_image(tmp_path / "a.ome.tif").pixels, colour)
+@pytest.mark.parametrize("channels", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ome": True, "metadata": {"axes": "CYX"}},
+        {"imagej": True, "metadata": {"axes": "CYX", "mode": "composite"}},
+        {"photometric": "minisblack", "metadata": {"axes": "CYX"}},
+        {"photometric": "minisblack", "planarconfig": "separate"},
+    ],
+    ids=["ome", "imagej", "tifffile", "samples"],
+)
+@pytest.mark.parametrize("read", [read_image, image_shape])
+def test_grey_channels_are_never_taken_for_colours(
+    tmp_path: Path, rng: np.random.Generator, read: Callable[[Path], object], options: dict[str, Any], channels: int
+) -> None:
+    planes = rng.integers(0, 65536, (channels, ROWS, COLUMNS), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "stained.tif", planes, **options)
+    with pytest.raises(InputError, match=rf"stained\.tif: found a stack of {channels} channels.*save the channel that"):
+        read(tmp_path / "stained.tif")
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("options", [{}, {"ome": True}, {"metadata": {"axes": "CYX"}}], ids=["plain", "ome", "C axis"])
+def test_what_a_tiff_calls_rgb_is_one_image_whatever_its_planes(
+    tmp_path: Path, rng: np.random.Generator, options: dict[str, Any], planar: bool, alpha: bool
+) -> None:
+    pixels = rng.integers(0, 256, (ROWS, COLUMNS, 3 + alpha), dtype=np.uint8)
+    if planar:
+        stored = np.moveaxis(pixels, -1, 0).copy()
+    else:
+        stored, options = pixels, {key: value for key, value in options.items() if key != "metadata"}
+    configuration = "separate" if planar else "contig"
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=configuration, **options)
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, pixels[..., :3])
 
 
 def test_lzw_tiff_is_read(tmp_path: Path, colour: np.ndarray) -> None:
@@ -424,6 +457,34 @@ def test_list_images_says_what_it_expected(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match="ending in '.txt'"):
         list_images(tmp_path / "a.txt")
+
+
+def test_a_folder_whose_images_are_all_in_subfolders_says_so(tmp_path: Path) -> None:
+    for name in ("one/a.png", "one/b.tif", "two/c.jpg", "two/notes.txt", ".hidden/d.png", "two/deeper/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    words = (
+        r"no image in this folder, but 3 in its subfolders: one/a\.png, one/b\.tif, two/c\.jpg; .* the folder itself"
+    )
+    with pytest.raises(InputError, match=words):
+        list_images(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(tmp_path: Path, grey: np.ndarray) -> None:
+    PilImage.fromarray(grey).save(tmp_path / "whole.png")
+    (tmp_path / "alive.png").symlink_to(tmp_path / "whole.png")
+    for name in ("dead.png", "dead.tif"):
+        (tmp_path / name).symlink_to(tmp_path / "absent" / name)
+    (tmp_path / "dead.txt").symlink_to(tmp_path / "absent.txt")
+    (tmp_path / "round.png").symlink_to(tmp_path / "round.png")
+    assert [path.name for path in list_images(tmp_path)] == [
+        "alive.png", "dead.png", "dead.tif", "round.png", "whole.png",
+    ]  # fmt: skip
+    assert np.array_equal(read_image(tmp_path / "alive.png").pixels[..., 0], grey)
+    for name in ("dead.png", "dead.tif", "round.png"):
+        for read in (read_image, image_shape):
+            with pytest.raises(InputError, match=rf"{name}: found a link that leads nowhere"):
+                read(tmp_path / name)
 
 
 @pytest.mark.data

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
-from ..images.reading import is_image_name, list_images
+from ..images.reading import is_file_or_dead_link, is_image_name, list_images, warn_below
 from .patients import patient_groups
 
 _MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -27,13 +27,15 @@ def matches(folder: Path) -> bool:
 def records(folder: Path, need_labels: bool = True, problems: list[Problem] | None = None) -> list[dict[str, Any]]:
     """One record per image, sorted by name; ``group`` is the patient where it is known, else the image.
 
-    The patient is known by ``patients.csv`` or a TCGA barcode, see :func:`.patients.patient_groups`.
+    The patient is known by ``patients.csv`` or a TCGA barcode, see :func:`.patients.patient_groups`. Images in
+    subfolders of ``images/`` are not read, which a warning says.
 
     Raises:
         InputError: two images or masks of one stem, images that ``patients.csv`` lacks, and with ``need_labels`` a mask
             without its image or an image without its mask (these are noted in ``problems`` and left out, if given).
     """
     images = by_stem(list_images(folder / "images"))
+    warn_below(folder / "images")
     masks = _masks(folder / "masks")
     if need_labels:
         refuse_alone(folder / "images", images, masks, "image", "mask", problems)
@@ -77,7 +79,9 @@ def refuse_alone(
 
 def _masks(folder: Path) -> dict[str, str | list[str]]:
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    files = by_stem(entry for entry in entries if entry.is_file() and entry.suffix.lower() in _MASK_SUFFIXES)
+    files = by_stem(
+        entry for entry in entries if entry.suffix.lower() in _MASK_SUFFIXES and is_file_or_dead_link(entry)
+    )
     masks: dict[str, str | list[str]] = {stem: str(file) for stem, file in files.items()}
     for entry in entries:
         # An empty folder says that the image has no objects.

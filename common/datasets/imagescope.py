@@ -16,7 +16,7 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 
 from ..errors import InputError, Problem, listed
-from ..images.reading import is_image_name, list_images
+from ..images.reading import is_image_name, list_images, warn_below
 from .folders import by_stem, refuse_alone
 from .patients import barcode_patient, patient_groups
 
@@ -44,7 +44,10 @@ def records(folder: Path, need_labels: bool = True, problems: list[Problem] | No
         InputError: no annotated image at all, or an annotation without its image, or an image that
             ``patients.csv`` lacks (these are noted in ``problems`` and left out, if given).
     """
-    images = by_stem(list_images(_first(folder, _IMAGE_FOLDERS) or folder))
+    place = _first(folder, _IMAGE_FOLDERS) or folder
+    images = by_stem(list_images(place))
+    if place != folder:  # where truth may lie in subfolders
+        warn_below(place)
     labels = _labels(folder)
     if need_labels:
         where = _first(folder, _XML_FOLDERS) or folder

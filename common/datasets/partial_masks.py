@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem
-from ..images.reading import is_image_name
+from ..images.reading import is_file_or_dead_link, is_image_name
 from .folders import by_stem, refuse_alone
 from .patients import patient_groups
 
@@ -39,7 +39,7 @@ def records(folder: Path, need_labels: bool = True, problems: list[Problem] | No
         InputError: two images or masks of one name, an image that ``patients.csv`` lacks, and with ``need_labels`` a mask
             without its image or an image without its mask (noted in ``problems`` and left out, if given).
     """
-    files = [file for file in sorted(folder.iterdir()) if is_image_name(file) and file.is_file()]
+    files = [file for file in sorted(folder.iterdir()) if is_image_name(file) and is_file_or_dead_link(file)]
     images, masks = _named(files, _IMAGE), _named(files, _MASK)
     if need_labels:
         refuse_alone(folder, images, masks, "image", "mask", problems)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError, Problem, leave_out, listed
 from ..images.modality import guess_modality
-from ..images.reading import list_images, read_image
+from ..images.reading import list_images, read_image, warn_below
 from . import acdc, class_folders, coco, datalist, dsb2018, folders, imagescope, partial_masks, sunnybrook
 from .folds import class_of
 from .merging import dataset_names, dataset_paths, merge
@@ -122,7 +122,8 @@ def images_only(path: str | Path, class_names: Sequence[str] | None = None) -> l
     """Records for inference: an image, a folder of images, or any layout of :func:`load_datalist`.
 
     ``label`` is None where no truth is known and ``modality`` is absent where no table tells it (looking at each image
-    would read it twice). With ``class_names`` each record has ``slide`` and ``group`` as its name or table tells.
+    would read it twice). Images in subfolders that no layout names are not read, which a warning says. With
+    ``class_names`` each record has ``slide`` and ``group`` as its name or table tells.
 
     Raises:
         InputError: nothing there, no image, or two images of one name, whose results would overwrite one another.
@@ -131,7 +132,10 @@ def images_only(path: str | Path, class_names: Sequence[str] | None = None) -> l
     found = _layout_records(path, None, None, need_labels=False, class_names=class_names)
     if found is None:
         inner = path / "images"
-        files = list_images(inner if inner.is_dir() else path)
+        place = inner if inner.is_dir() else path
+        files = list_images(place)
+        if place.is_dir():
+            warn_below(place)
         found = [{"name": file.stem, "image": str(file), "label": None, "group": file.stem} for file in files]
     _check(found, path, need_labels=False)
     return class_folders.with_slides(found, class_names) if class_names else found

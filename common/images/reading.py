@@ -7,6 +7,8 @@ palettes; here the order is always (rows, columns, channels) and what cannot be 
 from __future__ import annotations
 
 import io
+import logging
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,8 +18,10 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from .tiff import cmyk_to_rgb, read_tiff, tiff_shape
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -50,7 +54,7 @@ def read_image(path: str | Path) -> Image:
     Signed and 32-bit integers become uint16 where they fit without loss, else float32. An EXIF orientation is not
     applied: masks are drawn on the stored rows and columns. A TIFF must hold one image: of a pyramid the full
     resolution is read and thumbnails are passed over, but z, time and channel stacks are refused, never read by their
-    first page.
+    first page. Three or four planes are colours only where the file says so (photometric RGB): grey ones are channels.
 
     Raises:
         InputError: the file is absent, no image, truncated, a stack, or holds NaN or infinite values.
@@ -91,7 +95,8 @@ def image_shape(path: str | Path) -> tuple[int, int]:
 def list_images(path: str | Path) -> list[Path]:
     """The images of one folder (not of its subfolders) sorted by name, or the one image file given.
 
-    Hidden files and endings other than ``IMAGE_SUFFIXES`` are left out.
+    Hidden files and endings other than ``IMAGE_SUFFIXES`` are left out. A link that leads nowhere is listed, so that it
+    is named as a file that cannot be read.
 
     Raises:
         InputError: nothing is there, the file is of another kind, or the folder holds no image.
@@ -104,10 +109,40 @@ def list_images(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(path, "no such file or folder", "an image or a folder of images")
-    images = sorted(entry for entry in path.iterdir() if is_image_name(entry) and entry.is_file())
+    images = sorted(entry for entry in path.iterdir() if is_image_name(entry) and is_file_or_dead_link(entry))
     if not images:
-        raise InputError(path, "no image in this folder", f"files ending in {endings}")
+        below = images_below(path)
+        inside = f", but {len(below)} in its subfolders: {listed(below, 3)}" if below else ""
+        where = " in the folder itself" if below else ""
+        raise InputError(path, f"no image in this folder{inside}", f"files ending in {endings}{where}")
     return images
+
+
+def images_below(folder: Path) -> list[str]:
+    """The images in the subfolders of a folder, one level down, as ``sub/a.png``; hidden ones are left out."""
+    # scandir knows what is a folder without a look at each of thousands of files.
+    with os.scandir(folder) as entries:
+        subfolders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    found: list[str] = []
+    for name in subfolders:
+        try:
+            found += sorted(f"{name}/{entry.name}" for entry in (folder / name).iterdir() if is_image_name(entry))
+        except OSError:
+            continue  # not ours to look into
+    return found
+
+
+def warn_below(folder: Path) -> None:
+    """One warning that counts and names the images in subfolders, for a caller who reads the folder alone."""
+    below = images_below(folder)
+    if below:
+        images = "1 image in subfolders is" if len(below) == 1 else f"{len(below)} images in subfolders are"
+        logger.warning("%s: %s not read: %s", folder, images, listed(below, 3))
+
+
+def is_file_or_dead_link(path: Path) -> bool:
+    """Whether it is a file, or a link that leads nowhere and was meant as one."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def is_image_name(path: Path) -> bool:
@@ -117,7 +152,8 @@ def is_image_name(path: Path) -> bool:
 
 def _head(path: Path) -> bytes:
     if not path.is_file():
-        raise InputError(path, "a folder" if path.is_dir() else "no such file", _EXPECTED)
+        missing = "a link that leads nowhere" if path.is_symlink() else "no such file"
+        raise InputError(path, "a folder" if path.is_dir() else missing, _EXPECTED)
     with path.open("rb") as file:
         head = file.read(8)
     if not head:

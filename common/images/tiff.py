@@ -37,6 +37,11 @@ _UNIT_UM = {
     "inch": 25400.0,
 }
 _EXPECTED = "a TIFF with one grey or RGB image"
+_ONE_CHANNEL = (
+    f"{_EXPECTED}: save the channel that shows the nuclei, or the structure of interest, as a grey image of its own"
+)
+_GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
+_ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
 def read_tiff(path: Path, expand_palette: bool = True) -> tuple[np.ndarray, float | None]:
@@ -52,7 +57,8 @@ def read_tiff(path: Path, expand_palette: bool = True) -> tuple[np.ndarray, floa
         inverted, CMYK made RGB; and the pixel size in um or None where the file gives none between 0.05 and 10.
 
     Raises:
-        InputError: not a readable TIFF, truncated, a stack of several images, or an OME header with XML entities.
+        InputError: not a readable TIFF, truncated, a stack of several images or channels, or an OME header with XML
+            entities.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -92,16 +98,30 @@ def check_xml(description: str, path: Path) -> None:
 
 
 def _only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
-    """The series of the one image, its axes being YX, YXS, SYX or CYX; a stack is refused."""
+    """The series of the one image, its axes being YX, YXS, SYX, YXC or CYX; a stack, of channels too, is refused."""
     series = tiff.series[0]
     if any(np.prod(other.shape) >= np.prod(series.shape) for other in tiff.series[1:]):
         raise InputError(path, f"{len(tiff.series)} images in one file", _EXPECTED)
-    axes = "".join(axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX")
-    shape = tuple(size for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX")
-    planes = shape[axes.index("C")] if "C" in axes else 3
-    if axes not in ("YX", "YXS", "SYX", "CYX", "YXC") or planes not in (3, 4):
+    long = [(axis, int(size)) for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX"]
+    axes, shape = "".join(axis for axis, _ in long), tuple(size for _, size in long)
+    if axes not in ("YX", "YXS", "SYX", "CYX", "YXC"):
         raise InputError(path, f"a stack of shape {shape} (axes {axes})", _EXPECTED)
+    planes = next((size for axis, size in long if axis in "SC"), 1)
+    if planes > 1 and not _one_picture(series.keyframe, planes):
+        raise InputError(path, f"a stack of {planes} channels of shape {shape} (axes {axes})", _ONE_CHANNEL)
     return series
+
+
+def _one_picture(page: tifffile.TiffPage, planes: int) -> bool:
+    """Whether the planes are the colours of one picture, or grey and its alpha: the page must say so.
+
+    Microscopes write three or four fluorescence channels as grey planes, which no shape tells from RGB or RGBA.
+    """
+    if page.samplesperpixel != planes:
+        return False  # each plane is a page of its own
+    if page.photometric in _GREY:
+        return planes == 2 and bool(page.extrasamples) and page.extrasamples[0] in _ALPHA
+    return True
 
 
 def check_complete(pages: Iterable[Any], path: Path) -> None:

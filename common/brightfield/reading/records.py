@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.labels import soft_mask
 from ...errors import InputError, Problem, leave_out
 from ...images.reading import image_shape, narrowed, read_stored
 from .tiff import TiffFrames, read_tiff_frames, tiff_frames
@@ -81,7 +82,7 @@ def read_label(record: Mapping[str, Any], frames: Frames) -> np.ndarray:
 
     Args:
         record: ``label`` is a label image (a stack for a stack), or the paths of one per frame. Integers are classes; a
-            mask of two values of which the larger is above 1 (0/255, soft edges too: more than half is object) is class 1.
+            mask of black and white (0/255, soft edges too, see :func:`.labels.soft_mask`) is class 1.
         frames: what :func:`read_frames` gave for the record.
 
     Returns:
@@ -212,11 +213,9 @@ def _classes(maps: np.ndarray, path: Path) -> np.ndarray:
     if maps.dtype.kind not in "iu" or (maps.size and maps.min() < 0):
         raise InputError(path, f"a label image of {maps.dtype}", "integers from 0 on, one per class")
     highest = int(maps.max()) if maps.size else 0
-    if maps.dtype == np.uint8 and highest == 255:
-        values = np.flatnonzero(np.bincount(maps.ravel(), minlength=256))
-        soft = np.count_nonzero((maps > 0) & (maps < 255)) <= 0.5 * np.count_nonzero(maps)
-        if len(values) == 2 or soft:
-            return (maps > 127).astype(np.uint8)
+    mask = soft_mask(maps)
+    if mask is not None:
+        return mask.astype(np.uint8)
     if highest > 254:
         raise InputError(path, f"the value {highest}", "classes up to 254, or a mask of 0 and 255")
     return maps.astype(np.uint8)
