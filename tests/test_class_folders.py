@@ -18,6 +18,7 @@ from common.datasets.datalist import read_datalist, write_datalist
 from common.datasets.folds import by_image, check_folds, group_of, split, warn_of_leak, with_folds
 from common.datasets.list_files import read_fold_lists, write_fold_lists
 from common.datasets.records import images_only, load_datalist
+from common.datasets.slide_names import slides_told
 from common.datasets.splits import Split
 from common.errors import InputError, Problem
 
@@ -101,16 +102,18 @@ def test_a_table_of_patients_counts_before_the_names(tmp_path: Path) -> None:
 def test_images_of_one_name_in_two_classes_are_told_apart(tmp_path: Path) -> None:
     for name in ("a/1_001.png", "b/1_002.png", "b/2_001.png", "a/3_001.png", "b/4_001.png", "a/4-R2_001.png"):
         image(tmp_path / name)
-    image(tmp_path / "a" / "photo.png")
-    image(tmp_path / "b" / "photo.png").rename(tmp_path / "b" / "photo.PNG")
+    image(tmp_path / "a" / "s7.png")
+    image(tmp_path / "b" / "s7.png").rename(tmp_path / "b" / "s7.PNG")
     (tmp_path / "b" / "1_002.png").unlink()
-    with pytest.raises(InputError, match="the slide photo in the classes a, b"):
+    with pytest.raises(
+        InputError, match=r"the slide s7 in the classes a, b; .* images\.csv \(path, class, slide\) can"
+    ):
         load_datalist(tmp_path, class_names=("a", "b"))
-    rows = ["a/photo.png,a,s1", "b/photo.PNG,b,s2"]
+    rows = ["a/s7.png,a,s1", "b/s7.PNG,b,s2"]
     (tmp_path / "images.csv").write_text("\n".join(["path,class,slide", *rows]))
     problems: list[Problem] = []
     found = load_datalist(tmp_path, class_names=("a", "b"), problems=problems)
-    assert [record["name"] for record in found] == ["a-photo", "b-photo"]
+    assert [record["name"] for record in found] == ["a-s7", "b-s7"]
     assert len(problems) == 1 and "5 images that the table does not list" in problems[0].reason
 
 
@@ -141,6 +144,98 @@ def test_files_of_the_table_that_are_absent_are_one_problem(tmp_path: Path) -> N
     assert len(load_datalist(root, problems=problems)) == len(files()) - 2
     (problem,) = problems
     assert "2 files of the table that are not there: pictures/0.png, pictures/4.png" in problem.reason
+
+
+@pytest.mark.parametrize("ending", ["_{:03d}", "-{:03d}", " - {:03d}", " ({})", "_{:03d} (2)"])
+def test_however_images_are_numbered_those_of_a_slide_stay_together(
+    ending: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, own in SLIDES.items():
+        for slide in own:
+            for number in range(1, EACH + 1):
+                image(tmp_path / name / f"{slide}{ending.format(number)}.png")
+    with caplog.at_level(logging.WARNING):
+        assert known(load_datalist(tmp_path, class_names=CLASSES)) == EXPECTED
+        assert known(images_only(tmp_path, CLASSES)) == EXPECTED
+    assert not caplog.records
+
+
+def test_a_number_of_the_slide_s_own_name_counts_no_images() -> None:
+    slides = ["sj-03-476", "sj-03-2810", "sj-05-048", "sj-05-588", "S21-00123", "S21-00124", "LY-001", "LY-002"]
+    assert slides_told(slides) == [""] * len(slides)
+    assert slide_of("sj-03-2810") == "sj-03-2810" and slide_of("sj-03-2810-001") == "sj-03-2810-001", "alone"
+    assert slides_told(["sj-03-001", "sj-03-002"], ["CLL", "FL"]) == ["", ""], "a slide has one class"
+    assert slides_told(["sj-05-1881-R1-003", "sj-05-1881-R1-014"]) == ["sj-05-1881-R1"] * 2
+    assert slides_told(["sj-03-476 (1)", "sj-03-476 (2)", "sj-03-588 (1)"]) == ["sj-03-476", "sj-03-476", "sj-03-588"]
+
+
+def test_copies_are_of_the_slide_of_their_original() -> None:
+    assert slides_told(["s1_001", "s1_001 (1)", "s1_002"]) == ["s1"] * 3
+    assert slides_told(["s1-001", "s1-001 (1)", "s1-002"]) == ["s1"] * 3
+    assert slides_told(["s1", "s1 (1)"]) == ["s1"] * 2
+    assert slides_told(["photo", "photo (1)"]) == [""] * 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["IMG_{:04d}", "image-{:03d}", "Img_ {:03d}", "DSC_{:04d}", "DSCN{:04d}", "Scan_{}", "photo ({})", "Bild_{:03d}"]
+    + [
+        "snap-{:03d}",
+        "untitled_{}",
+        "slide_{:03d}",
+        "{}",
+        "_{:03d}",
+        "IMG_20210304_{:06d}",
+        "20210304_{:06d}",
+        "CLL_{}",
+    ],
+)
+@pytest.mark.parametrize("restart", [False, True])
+def test_names_of_cameras_are_no_slides(
+    name: str, restart: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place, label in enumerate(CLASSES):
+        for number in range(1, 4):
+            image(tmp_path / label / f"{name.format(number if restart else 3 * place + number)}.png")
+    with caplog.at_level(logging.WARNING):
+        split_ = Split(tmp_path, 0, num_folds=3, class_names=CLASSES)
+    assert len({r["slide"] for r in [*split_.training, *split_.validation]}) == 9
+    [message] = caplog.messages
+    assert message.startswith("no slide is known for 9 of 9 images (")
+    assert message.endswith("each is taken for a slide of its own; images.csv (path, class, slide) can tell")
+    loose = tmp_path / "loose"
+    for number in range(3):
+        image(loose / f"{name.format(number)}.png")
+    found = images_only(loose, CLASSES)
+    assert len({r["slide"] for r in found}) == len({r["group"] for r in found}) == 3
+
+
+def test_unknown_slides_are_counted_once_and_not_where_something_else_tells(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = folders(tmp_path / "data")
+    image(root / "CLL" / "IMG_0001.png")
+    image(root / "CLL" / "sj-03-2810.png")
+    image(root / "CLL" / "TCGA-18-5592-DX1.png")
+    with caplog.at_level(logging.WARNING):
+        load_datalist(root, class_names=CLASSES)
+        [message] = caplog.messages
+        assert f"2 of {len(files()) + 3} images (IMG_0001, sj-03-2810): " in message
+        caplog.clear()
+        rows = [f"{path.stem},{path.stem}" for path in root.glob("*/*.png")]
+        (root / "patients.csv").write_text("\n".join(["image,patient", *rows]))
+        load_datalist(root, class_names=CLASSES)
+        images_only(root / "CLL" / "IMG_0001.png", CLASSES)
+    assert not caplog.records
+
+
+def test_a_data_list_without_slides_warns_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    entries = [{"image": str(image(tmp_path / f"IMG_{n}.png")), "class": CLASSES[n % 3]} for n in range(6)]
+    entries[0]["patient"] = "p"
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    with caplog.at_level(logging.WARNING):
+        load_datalist(tmp_path / "list.json", class_names=CLASSES)
+    assert "no slide is known for 5 of 6 images" in caplog.text
 
 
 def test_other_layouts_are_not_taken_for_classes(tmp_path: Path) -> None:

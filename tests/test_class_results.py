@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
@@ -44,9 +45,16 @@ def tissue(channel: int, seed: int, rows: int = 60, columns: int = 80) -> np.nda
     return rgb.astype(np.uint8)
 
 
-def run(folder: Path, records: list[dict[str, Any]], rule: str = "mean", **options: Any) -> ClassResults:
+def run(
+    folder: Path,
+    records: list[dict[str, Any]],
+    rule: str = "mean",
+    image_scale: float | None = 1.0,
+    **options: Any,
+) -> ClassResults:
     """As the bundle's configs put it together."""
-    reading = ReadTissued("image", patch_size=24, network_scale=1.0, image_scale=1.0, class_names=CLASSES)
+    scales = {"network_scale": 1.0, "image_scale": image_scale, "assumed_scale": 1.0}
+    reading = ReadTissued("image", patch_size=24, class_names=CLASSES, **scales)  # type: ignore[arg-type]
     handler = ClassResults(folder, CLASSES, **{"certain_margin": 0.2, **options})
     SupervisedEvaluator(
         device=torch.device("cpu"),
@@ -169,6 +177,23 @@ def test_the_report_stands_alone_and_shows_every_image(tmp_path: Path, records: 
         assert f'title="{record["name"]}"' in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert text.count("data:image/jpeg") == 6  # five maps and the telling patches
+
+
+def test_an_assumed_scale_stands_first_in_the_report_and_in_the_summary(
+    tmp_path: Path, records: list[dict[str, Any]]
+) -> None:
+    line = "do not tell their scale: 1 of the file's pixels per pixel at 40x is assumed (--image_scale can tell it)"
+    for given, count, first in ((None, 3, f"3 of 3 images {line}"), (1.0, 0, "")):
+        run(tmp_path / "out", unlabelled(records[:3]), image_scale=given)
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert (summary["images_of_assumed_scale"], summary["assumptions"]) == (count, [first] if first else [])
+        words = " ".join(Page((tmp_path / "out" / "report.html").read_text()).texts)
+        assert (line in words) == bool(first)
+    tifffile.imwrite(tmp_path / "t.tif", tissue(0, 1), resolution=(40_000, 40_000), resolutionunit="CENTIMETER")
+    mixed = [{**records[0], "label": None}, {**records[1], "label": None, "image": str(tmp_path / "t.tif")}]
+    run(tmp_path / "mixed", mixed, image_scale=None)
+    summary = json.loads((tmp_path / "mixed" / "summary.json").read_text())
+    assert summary["assumptions"] == [f"1 of 2 images (CLL_1) {line}"]
 
 
 def test_maps_are_pictures_of_the_image_and_the_sheet_has_all_classes(

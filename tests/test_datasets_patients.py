@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def test_a_barcode_s_first_three_fields_are_the_patient(name: str, patient: str 
 def test_without_table_each_image_is_its_own_unless_a_barcode_tells(tmp_path: Path) -> None:
     assert patient_groups(tmp_path, ["a", "TCGA-18-5592-DX1"]) == {"a": "a", "TCGA-18-5592-DX1": "TCGA-18-5592"}
     assert patient_groups(tmp_path, ["b_1"], otherwise=lambda name: name[0]) == {"b_1": "b"}
+
+
+def test_unknown_patients_are_counted_in_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        patient_groups(tmp_path, ["a", "b", "c", "TCGA-18-5592-DX1"])
+    assert caplog.messages == [
+        "no patient is known for 3 of 4 images (a, b, c): each is taken for one of its own; patients.csv (image, patient) "
+        "can tell"
+    ]
+
+
+def test_nothing_is_said_where_patients_are_known_or_do_not_matter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        patient_groups(tmp_path, ["a"])
+        patient_groups(tmp_path, ["a", "b"], required=False)
+        patient_groups(tmp_path, ["a_1", "b_1"], otherwise=lambda name: name[0])
+        (tmp_path / "patients.csv").write_text("image,patient\na,a\nb,b\n")
+        patient_groups(tmp_path, ["a", "b"])
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("place", ["within", "beside"])

@@ -68,6 +68,12 @@ def test_the_scale_is_that_of_the_user_then_of_the_file_then_assumed(tmp_path: P
     assert read(sized, image_scale=None)["scale"] == pytest.approx(0.6 / 0.5, rel=1e-4)
     assert read(sized, image_scale="0.3")["scale"] == 2
     assert read(bare, image_scale=None, assumed_scale=0.6)["scale"] == 1
+    assumed = [
+        read(file, image_scale=given, assumed_scale=0.6)["assumed_scale"]
+        for file in (sized, bare)
+        for given in (None, 1)
+    ]
+    assert assumed == [None, None, 0.6, None]
     with pytest.raises(InputError, match="file pixels per original pixel"):
         read(bare, image_scale="half")
     with pytest.raises(InputError, match="image_scale says otherwise"):

@@ -2,8 +2,9 @@
 
 The layouts of the IICBU malignant lymphoma images (Orlov et al., IEEE Trans Inf Technol Biomed 2010) and of the Caffe
 tutorial for digital pathology (Janowczyk and Madabhushi, J Pathol Inform 2016). ``images.csv`` (path, class and, where
-known, slide and patient) counts before what names tell. What stands before the number is the slide, and slides that
-differ in a trailing ``-R<n>`` are blocks of one case: they stay together.
+known, slide and patient) counts before what names tell. What stands before the number is the slide (:mod:`.slide_names`),
+and slides that differ in a trailing ``-R<n>`` are blocks of one case: they stay together. An image whose slide nobody
+tells is a slide of its own, and a warning says of how many that is true.
 
 In memory the label of such a record is its class; in a JSON data list the class stands under ``"class"``, as a label is
 a path there (:func:`as_entries`, :func:`from_entries`).
@@ -21,7 +22,20 @@ from ..errors import InputError, Problem, leave_out, listed
 from ..images.reading import is_image_name
 from ..names import unique_names
 from .patients import patient_groups
+from .slide_names import case_of, complete_slides, prefix_of, slide_of, warn_of_unknown_slides, without_prefix
 from .tables import read_table
+
+__all__ = [
+    "as_entries",
+    "case_of",
+    "check_classes",
+    "found_classes",
+    "from_entries",
+    "matches",
+    "records",
+    "slide_of",
+    "with_slides",
+]
 
 TABLE = "images.csv"
 _COLUMNS = ("path", "class")
@@ -30,31 +44,13 @@ _FLAT = re.compile(r"([A-Za-z][A-Za-z0-9]*)-.+_\d+")
 
 
 class _Found(NamedTuple):
-    """An image, what it is called beside the folders and prefixes, and what is known of it ("" for nothing)."""
+    """An image, what it is called beside the folders and prefixes, and what a table tells of it ("" for nothing)."""
 
     image: Path
     inner: str
     label: str
     slide: str
     case: str
-
-
-def slide_of(name: str, class_names: Sequence[str] = ()) -> str:
-    """Slide of an image name: what stands before the number at its end, without the prefix of one of the classes.
-
-    >>> slide_of("CLL-sj-03-476_001", ("CLL", "FL")), slide_of("sj-05-6124-R3_016"), slide_of("photo")
-    ('sj-03-476', 'sj-05-6124-R3', 'photo')
-    """
-    return re.sub(r"_\d+$", "", _without_prefix(name, _prefix(name, class_names)))
-
-
-def case_of(slide: str) -> str:
-    """Case of a slide: blocks of one case differ in a trailing ``-R<n>``.
-
-    >>> case_of("sj-05-6124-R3"), case_of("sj-03-476")
-    ('sj-05-6124', 'sj-03-476')
-    """
-    return re.sub(r"-R\d+$", "", slide) or slide
 
 
 def matches(folder: Path, class_names: Sequence[str] | None = None) -> bool:
@@ -117,14 +113,16 @@ def records(
     elif class_names:
         found = [image if image.label in class_names else image._replace(label="") for image in found]
     found = sorted(found, key=lambda image: (image.label, image.inner))
-    _refuse_two_classes(folder, found)
     shared = {stem for stem, count in Counter(image.image.stem for image in found).items() if count > 1}
     names = unique_names(
         f"{image.label or image.image.parent.name}-{image.inner}" if image.image.stem in shared else image.image.stem
         for image in found
     )
-    cases = {name: image.case or case_of(image.slide) for name, image in zip(names, found, strict=True)}
-    groups = patient_groups(folder, names, problems, required=need_labels, otherwise=cases.__getitem__)
+    labels, inner = [image.label for image in found], [image.inner for image in found]
+    slides, untold = complete_slides(names, inner, labels, [image.slide for image in found], class_names or ())
+    found = [image._replace(slide=slide) for image, slide in zip(found, slides, strict=True)]
+    _refuse_two_classes(folder, found)
+    groups = _groups(folder, names, found, untold, problems, need_labels)
     return [
         {
             "name": name,
@@ -141,14 +139,22 @@ def records(
 
 
 def with_slides(found: Sequence[dict[str, Any]], class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Records of any origin with ``slide`` and, where it was but the image itself, ``group``, as their names tell."""
-    completed = []
-    for record in found:
-        slide = str(record.get("slide") or slide_of(record["name"], class_names))
-        group = str(record.get("group") or record["name"])
-        completed.append(
-            {**record, "slide": slide, "group": case_of(slide) if group == record["name"] else group, "modality": ""}
-        )
+    """Records of any origin with ``slide`` and, where it was but the image itself, ``group``, as their names tell.
+
+    An image of which neither tells anything is a slide of its own; a warning says how many there are.
+    """
+    names = [str(record["name"]) for record in found]
+    inner = [without_prefix(name, prefix_of(name, class_names)) for name in names]
+    labels, known = ([str(record.get(key) or "") for record in found] for key in ("class", "slide"))
+    slides, untold = complete_slides(names, inner, labels, known, class_names)
+    completed, unknown = [], []
+    for record, name, slide in zip(found, names, slides, strict=True):
+        group = str(record.get("group") or name)
+        if group == name:
+            group = case_of(slide)
+            unknown += [name] * (name in untold)
+        completed.append({**record, "slide": slide, "group": group, "modality": ""})
+    warn_of_unknown_slides(unknown, len(completed))
     return completed
 
 
@@ -209,8 +215,8 @@ def _by_table(
         elif need_labels and not label:
             bare.append(row["path"])
         else:
-            inner = _without_prefix(image.stem, label)
-            found[image] = _Found(image, inner, label, row.get("slide") or slide_of(inner), row.get("patient") or "")
+            inner = without_prefix(image.stem, label)
+            found[image] = _Found(image, inner, label, row.get("slide") or "", row.get("patient") or "")
     listed_images = {folder / Path(row["path"].replace("\\", "/")) for row in table}
     others = [image for image in _images(folder) if image not in listed_images]
     if need_labels:
@@ -219,7 +225,7 @@ def _by_table(
         names = [image.relative_to(folder).as_posix() for image in others]
         _leave_out(folder, names, "images that the table does not list", "one row (path, class, slide) each", problems)
         return list(found.values())
-    return [*found.values(), *(_Found(image, image.stem, "", slide_of(image.stem), "") for image in others)]
+    return [*found.values(), *(_Found(image, image.stem, "", "", "") for image in others)]
 
 
 def _leave_out(folder: Path, names: Sequence[str], what: str, expected: str, problems: list[Problem] | None) -> None:
@@ -237,14 +243,14 @@ def _by_name(folder: Path, class_names: Sequence[str]) -> list[_Found]:
     if loose and not any(image.parent.name in class_names for image in below):
         found = []
         for image in loose:
-            label = _prefix(image.stem, class_names)
-            inner = _without_prefix(image.stem, label)
-            found.append(_Found(image, inner, label or image.stem.partition("-")[0], slide_of(inner), ""))
+            label = prefix_of(image.stem, class_names)
+            inner = without_prefix(image.stem, label)
+            found.append(_Found(image, inner, label or image.stem.partition("-")[0], "", ""))
         return found
     return [
-        _Found(image, inner, image.parent.name, slide_of(inner), "")
+        _Found(image, inner, image.parent.name, "", "")
         for image in below
-        for inner in [_without_prefix(image.stem, image.parent.name)]
+        for inner in [without_prefix(image.stem, image.parent.name)]
     ]
 
 
@@ -269,15 +275,6 @@ def _images(folder: Path) -> list[Path]:
     return [file for file in (*entries, *below) if is_image_name(file) and file.is_file()]
 
 
-def _prefix(name: str, class_names: Sequence[str]) -> str:
-    """The class before the first hyphens of a name (the longest one), or ""."""
-    return max((label for label in class_names if name.startswith(f"{label}-")), key=len, default="")
-
-
-def _without_prefix(name: str, label: str) -> str:
-    return name.removeprefix(f"{label}-") if label else name
-
-
 def _with_known_class(
     folder: Path, found: Sequence[_Found], class_names: Sequence[str] | None, problems: list[Problem] | None
 ) -> list[_Found]:
@@ -290,6 +287,28 @@ def _with_known_class(
     return [image for image in found if image.label in class_names]
 
 
+def _groups(
+    folder: Path,
+    names: Sequence[str],
+    found: Sequence[_Found],
+    untold: set[str],
+    problems: list[Problem] | None,
+    required: bool,
+) -> dict[str, str]:
+    """Patient or case by name of the image; a warning says of how many neither a table nor the slide tells it."""
+    cases = {name: image.case or case_of(image.slide) for name, image in zip(names, found, strict=True)}
+    unknown: list[str] = []
+
+    def case(name: str) -> str:
+        unknown.append(name)
+        return cases[name]
+
+    groups = patient_groups(folder, names, problems, required=required, otherwise=case)
+    of_table = {name for name, image in zip(names, found, strict=True) if image.case}
+    warn_of_unknown_slides([name for name in unknown if name in untold - of_table], len(found))
+    return groups
+
+
 def _refuse_two_classes(folder: Path, found: Sequence[_Found]) -> None:
     """A slide has one disease: two of one name are two slides, and nobody could tell their images apart."""
     labels: dict[str, set[str]] = {}
@@ -298,5 +317,7 @@ def _refuse_two_classes(folder: Path, found: Sequence[_Found]) -> None:
     for slide, own in labels.items():
         if len(own - {""}) > 1:
             raise InputError(
-                folder, f"the slide {slide} in the classes {', '.join(sorted(own))}", "one class for each slide"
+                folder,
+                f"the slide {slide} in the classes {', '.join(sorted(own - {''}))}",
+                f"one class for each slide; where names do not tell the slide, {TABLE} (path, class, slide) can",
             )

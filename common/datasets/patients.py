@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from ..errors import InputError, Problem, leave_out, listed
 from ..images.reading import IMAGE_SUFFIXES
 from .tables import read_header, read_table
+
+logger = logging.getLogger(__name__)
 
 TABLE = "patients.csv"
 # What a data set may have instead: any group that must not be split, such as an aggregate or a movie.
@@ -29,19 +32,22 @@ def patient_groups(
     names: Sequence[str],
     problems: list[Problem] | None = None,
     required: bool = True,
-    otherwise: Callable[[str], str] = str,
+    otherwise: Callable[[str], str] | None = None,
 ) -> dict[str, str]:
     """What must stay on one side of a split, per image: its patient, or where nobody tells it the image itself.
 
     The table ``patients.csv`` (image, patient) in the folder decides, else the one beside the folder if it names any of
-    the images, else ``images.csv`` (image, group) in the folder, else a TCGA barcode in the name.
+    the images, else ``images.csv`` (image, group) in the folder, else a TCGA barcode in the name. A warning says of how many
+    images nobody tells it: those of one patient may then stand on both sides of a split.
 
     Args:
         folder: of the data set.
         names: names of the images without their ending.
         problems: images that the table does not name are noted here and left out; without it they raise.
-        required: with False (inference, where nothing is split) images that the table does not name are kept.
-        otherwise: the group of an image, by its name, where neither table nor barcode tells the patient.
+        required: with False (inference, where nothing is split) images that the table does not name are kept, and there is
+            no warning.
+        otherwise: the group of an image, by its name, where neither table nor barcode tells the patient; it is then the
+            caller who knows whether that needs a warning. None takes the image itself.
 
     Returns:
         Patient or own name by image name, without the images that were left out.
@@ -56,9 +62,19 @@ def patient_groups(
         _refuse(table[0], unlisted, problems)
     patients = {} if table is None else table[1]
     left_out = set(unlisted)
-    return {
-        name: patients.get(name) or barcode_patient(name) or otherwise(name) for name in names if name not in left_out
-    }
+    kept = [name for name in names if name not in left_out]
+    known = {name: patients.get(name) or barcode_patient(name) for name in kept}
+    if required and otherwise is None:
+        _warn_of_unknown([name for name in kept if not known[name]], len(kept))
+    return {name: patient or (otherwise or str)(name) for name, patient in known.items()}
+
+
+def _warn_of_unknown(names: Sequence[str], total: int) -> None:
+    if names and total > 1:
+        logger.warning(
+            "no patient is known for %d of %d images (%s): each is taken for one of its own; %s (image, patient) can tell",
+            *(len(names), total, listed(names, 3), TABLE),
+        )
 
 
 def _table(folder: Path, names: Sequence[str]) -> tuple[Path, dict[str, str]] | None:

@@ -208,10 +208,15 @@ def report_details(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def report_problems(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader of the figures has to know first, one line each: what could not be used, and what was seen before."""
-    seen = summary["settings"].get("seen_in_training")
+    """What a reader of the figures has to know first, one line each.
+
+    That the training had seen images, what was assumed (the summary's ``assumptions``), what could not be used. Summaries
+    of several runs have no settings.
+    """
+    seen = summary.get("settings", {}).get("seen_in_training")
     known = [] if seen is None or seen.startswith("0 ") else [_SEEN.format(seen=seen)]
-    return known + [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]]
+    unusable = [f"{problem['name']}: {problem['reason']}" for problem in summary["problems"]]
+    return [*known, *summary.get("assumptions", ()), *unusable]
 
 
 def check_writable(folder: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from .tiff import plausible_size
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,27 @@ def _warn_assumed(mpp: float) -> None:
         mpp,
         10 / mpp,
     )
+
+
+def assumption(names: Sequence[str], images: int, what: str, assumed: str, option: str) -> list[str]:
+    """What a report has to say of images that do not tell their size: one line, or none.
+
+    Args:
+        names: of these images; they are listed where others do tell it.
+        images: that there are in all.
+        what: they do not tell.
+        assumed: instead.
+        option: that tells it.
+
+    >>> assumption(["a", "b"], 3, "pixel size", "0.25 um", "--mpp")
+    ['2 of 3 images (a, b) do not tell their pixel size: 0.25 um is assumed (--mpp can tell it)']
+    """
+    if not names:
+        return []
+    which = f" ({listed(names, 3)})" if len(names) < images else ""
+    told = "does not tell its" if images == 1 else "do not tell their"
+    count = "the image" if images == 1 else f"{len(names)} of {images} images"
+    return [f"{count}{which} {told} {what}: {assumed} is assumed ({option} can tell it)"]
 
 
 def scale_to(

@@ -15,6 +15,7 @@ from ..datasets.polygons import instances_to_polygons
 from ..engine.results import RunResults, as_array, records_of, report_details, report_problems
 from ..errors import Problem
 from ..flags import as_flag
+from ..images.magnification import assumption
 from ..images.modality import guess_modality
 from ..metrics.annotated import AnnotatedScore, score_annotated, score_truth
 from ..metrics.instance_summary import ImageRow, write_metrics
@@ -45,6 +46,7 @@ class _Written:
     overlay_path: Path
     thumbnail: str
     note: str
+    assumed_mpp: float
     score: InstanceScore | None
     annotated: AnnotatedScore | None
 
@@ -53,8 +55,9 @@ class InstanceResults(RunResults[_Written]):
     """Handler of an evaluator: writes labels, polygons, overlays and tables for every image, then summary and report.
 
     The evaluator's output has ``pred`` (1, rows, columns) instance map, ``confidence``, ``object_diameter``; its batch
-    ``source`` (channels, rows, columns), ``name``, ``pixel_size_um`` and, where truth is known, ``label``. Files of one
-    image are written by a background thread, each whole or not at all; tables when all images are done.
+    ``source`` (channels, rows, columns), ``name``, ``pixel_size_um``, where it was assumed ``assumed_mpp`` (else NaN or
+    absent) and, where truth is known, ``label``. Files of one image are written by a background thread, each whole or not
+    at all; tables when all images are done.
 
     Args:
         output_dir: made where it is missing.
@@ -124,6 +127,7 @@ class InstanceResults(RunResults[_Written]):
             else None,
             overlay_path=picture,
             thumbnail=thumbnail(overlay(image, labels, truth, longest=400)),
+            assumed_mpp=float(item.get("assumed_mpp", np.nan)),
             note="" if len(columns["object"]) else "nothing found",
             score=None if truth is None else score_truth(truth, labels, partial),
             annotated=score_annotated(truth, labels) if partial and truth is not None else None,
@@ -151,10 +155,14 @@ class InstanceResults(RunResults[_Written]):
         )
 
     def _summary(self, seconds: Mapping[str, float], metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+        assumed = {w.name: w.assumed_mpp for w in self.written if np.isfinite(w.assumed_mpp)}
+        sizes = " or ".join(f"{size:g} um" for size in sorted(set(assumed.values())))
         return {
             "images": len(self.written),
             "objects": int(sum(len(w.columns["object"]) for w in self.written)),
             "images_without_objects": [w.name for w in self.written if not len(w.columns["object"])],
+            "images_of_assumed_pixel_size": len(assumed),
+            "assumptions": assumption(list(assumed), len(self.written), "pixel size", sizes, "--mpp"),
             **self._run_summary(seconds),
             **({"metrics": metrics["metrics"]} if metrics else {}),
         }

@@ -59,6 +59,8 @@ class ReadMicroscopyd(MapTransform):
 class Magnificationd(MapTransform):
     """The factor at each key that brings the image to the pixel size of the training, from ``pixel_size_um``.
 
+    ``assumed_mpp`` is the pixel size that was taken where nobody tells it, else NaN.
+
     Args:
         keys: where the factor, a float, is put.
         training_mpp: pixel size at which the network was trained, in um.
@@ -75,7 +77,8 @@ class Magnificationd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         size = resolve_mpp(item["pixel_size_um"], self.mpp, self.training_mpp)  # type: ignore[arg-type]
-        item["pixel_size_um"] = float("nan") if size.origin == "assumed" else size.mpp
+        assumed = size.origin == "assumed"
+        item["pixel_size_um"], item["assumed_mpp"] = (float("nan"), size.mpp) if assumed else (size.mpp, float("nan"))
         for key in self.keys:
             item[key] = scale_to(size.mpp, self.training_mpp, item["path"])
         return item

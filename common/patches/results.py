@@ -14,6 +14,7 @@ from ignite.engine import Engine
 from ..engine.results import RunResults, as_array
 from ..errors import InputError, Problem
 from ..flags import as_flag, as_number
+from ..images.magnification import assumption
 from ..metrics.classification_summary import write_class_metrics
 from ..outputs.png import write_png
 from ..report.overlays import thumbnail
@@ -42,6 +43,7 @@ class _Written:
 
     prediction: Prediction
     thumbnail: str
+    assumed_scale: float | None
 
 
 class ClassResults(RunResults[_Written]):
@@ -109,7 +111,7 @@ class ClassResults(RunResults[_Written]):
         if self.telling > 0:
             truth = class_name(prediction.truth, self.class_names)
             self._telling.add(prediction.name, pixels, votes, scale, truth)
-        return _Written(prediction, picture)
+        return _Written(prediction, picture, item.get("assumed_scale"))
 
     def _heading(self, prediction: Prediction) -> str:
         found = class_name(prediction.predicted, self.class_names) or prediction.note
@@ -155,6 +157,9 @@ class ClassResults(RunResults[_Written]):
     ) -> dict[str, Any]:
         counts = [sum(image.predicted == index for image in predictions) for index in range(len(self.class_names))]
         known = [image for image in predictions if image.predicted >= 0]
+        assumed = {w.prediction.name: w.assumed_scale for w in self.written if w.assumed_scale is not None}
+        scales = " or ".join(f"{scale:g}" for scale in sorted(set(assumed.values())))
+        taken = f"{scales} of the file's pixels per pixel at 40x"
         return {
             "images": len(predictions),
             "slides": len(slides),
@@ -162,6 +167,8 @@ class ClassResults(RunResults[_Written]):
             "certain_margin": self.certain_margin,
             "uncertain_images": [image.name for image in known if not image.certain],
             "images_without_tissue": [image.name for image in predictions if image.predicted < 0],
+            "images_of_assumed_scale": len(assumed),
+            "assumptions": assumption(list(assumed), len(predictions), "scale", taken, "--image_scale"),
             "patches": sum(image.patches for image in predictions),
             "white_patches": sum(image.white for image in predictions),
             **self._run_summary(seconds),

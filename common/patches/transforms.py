@@ -35,7 +35,8 @@ class ReadTissued(MapTransform):
     """Read the image of stained tissue at each key, at the scale of the network.
 
     Adds to the item: ``<key>`` (3, rows', columns') float32 RGB from 0 to 1 at the scale of the network; ``pixels`` (rows,
-    columns, 3) uint8 as read; ``source`` the file; ``scale`` network pixels per file pixel; ``slide`` and ``group``, the
+    columns, 3) uint8 as read; ``source`` the file; ``scale`` network pixels per file pixel; ``assumed_scale``, file pixels
+    per original pixel where nobody tells them, else None; ``slide`` and ``group``, the
     image's name where the record has none; ``notes``, a tuple of texts; ``seconds_read``; and where the record has a class
     and ``class_names`` are given, ``label`` its index, a tensor () int64 (engines hand on tensors alone).
 
@@ -76,6 +77,7 @@ class ReadTissued(MapTransform):
             path = Path(str(item[key]))
             image = read_image(path)
             pixels, notes = rgb_bytes(image.pixels), []
+            assumed = self.image_scale is None and not image.pixel_size_um
             scale = self._scale(image.pixel_size_um, path)
             item[key] = at_scale(pixels, scale)
             size = network_pixels(self.patch_size, self.network_scale)
@@ -88,6 +90,7 @@ class ReadTissued(MapTransform):
             group = str(item.get("group") or item.get("slide") or name)
             item |= {"name": name, "group": group, "slide": str(item.get("slide") or group)}
             item |= {"pixels": pixels, "source": path, "scale": scale, "notes": tuple(notes)}
+            item["assumed_scale"] = self.assumed_scale if assumed else None
             self._label(item, path)
             item["seconds_read"] = time.perf_counter() - began
         return item

@@ -101,7 +101,7 @@ def write_report(
             becomes part of the folded details: a mapping as a table of its own, anything else as a row.
         images: in the order of the page.
         tables: between header and pictures, such as :func:`metrics_table`.
-        problems: one line each, such as files that could not be read; without any the box is left out.
+        problems: one line each, such as files that could not be read or what was assumed; without any the box is left out.
         histograms: values by axis label, such as {"diameter (px)": [...]}.
         thumbnails: how many pictures are embedded at most, about 25 KB each; the table of images always holds all.
         sections: between histograms and pictures.
@@ -255,7 +255,7 @@ def _problems(problems: Sequence[str]) -> str:
     if not problems:
         return ""
     lines = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
-    heading = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    heading = "One thing to know first" if len(problems) == 1 else f"{len(problems)} things to know first"
     return f'<section class="problems"><h2>{heading}</h2><ul>{lines}</ul></section>'
 
 
