@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ReferenceResolver
+from skimage.io import imsave
+
+from common.datasets.splits import Split
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parent for path in (REPOSITORY / "bundles").glob("*/configs"))
@@ -212,7 +216,14 @@ def test_a_run_is_told_from_another_by_its_images_and_settings_before_anything_i
             "batch_size",
             "learning_rate",
             "finetune_from",
+            "overrides",
         } < set(handler["signature"])
+        given = {"_target_": "scripts.common.engine.overrides.settings_given"}
+        assert handler["signature"]["overrides"] == given, "whatever else a command line changes"
+        start = {"_target_": "scripts.common.engine.checkpoints.start_hash", "path": "@finetune_from"}
+        assert handler["signature"]["finetune_from"] == start, "weights count by their content"
+        # How often to validate may change from run to run, unless a training stops by it.
+        assert ("val_interval" in handler["signature"]) == ("stopping" in config)
         steps = [str(step) for step in config["run"]]
         (written,) = (number for number, step in enumerate(steps) if "split.write" in step)
         assert steps[written - 1] == "$@train#handlers#1.check()"
@@ -221,6 +232,30 @@ def test_a_run_is_told_from_another_by_its_images_and_settings_before_anything_i
 def test_an_evaluation_says_what_the_weights_have_seen(bundle: Path) -> None:
     results = read(bundle, "train.json", "evaluate.json")["validate#handlers"][-1]
     assert results["settings"]["seen_in_training"] == "$@split.seen_by(@ckpt_path)"
+
+
+def test_shipped_weights_say_what_they_have_seen_and_no_path(bundle: Path, tmp_path: Path) -> None:
+    shipped = sorted((bundle / "models").glob("*.pt"))
+    assert shipped
+    written = {path.name for path in (bundle / "models").glob("*split.json")}
+    assert written == {f"{path.stem}_split.json" for path in shipped}
+    for weights in shipped:
+        text = weights.with_name(f"{weights.stem}_split.json").read_text()
+        entries = json.loads(text)["training"]
+        assert entries and not re.search(r"[/\\\\ ]", text)
+        assert all(set(entry) <= {"name", "group"} for entry in entries)
+        assert len({entry["name"] for entry in entries}) == len(entries)
+        for name, group, seen in ((entries[0]["name"], "other", 1), ("stranger", "other", 0), ("stranger", None, 1)):
+            given = {"name": name, "group": group or entries[-1].get("group") or entries[-1]["name"]}
+            assert _scored(tmp_path, given).seen_by(weights) == f"{seen} of 1"
+
+
+def _scored(folder: Path, entry: dict[str, str]) -> Split:
+    """The split of an evaluation on one image, by a data list."""
+    imsave(folder / "image.png", np.arange(256, dtype=np.uint8).reshape(16, 16), check_contrast=False)
+    listed = {"image": "image.png", "label": "image.png", "modality": "fluorescence", **entry}
+    (folder / "list.json").write_text(json.dumps({"training": [listed]}))
+    return Split(folder / "list.json", fold=-1)
 
 
 def test_dice_and_iou_count_images_without_truth_as_the_tables_do(bundle: Path) -> None:

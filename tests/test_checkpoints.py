@@ -22,6 +22,7 @@ from common.engine.checkpoints import (
     load_weights,
     network_weights,
     save_half,
+    start_hash,
 )
 from common.engine.numbered import NumberedSampler
 from common.engine.transfer import start_from
@@ -156,6 +157,34 @@ class TestResuming:
         with pytest.raises(InputError, match=r"an earlier version \(it does not say its learning_rate\)"):
             Run(tmp_path / "run.pt", fold=0, learning_rate=0.1).start()
 
+    def test_overrides_that_differ_are_named_with_before_and_now(self, tmp_path: Path) -> None:
+        path = tmp_path / "run.pt"
+        Run(path, fold=0, overrides={"diameter": "16", "train#crops#size": "128"}).start()
+        RunCheckpoint(path, {}, signature={"fold": 0, "overrides": {"train#crops#size": 128, "diameter": "16"}}).check()
+        with pytest.raises(InputError) as caught:
+            RunCheckpoint(path, {}, signature={"fold": 0, "overrides": {"diameter": "20", "loss#x": "1"}}).check()
+        before = "diameter = 16, loss#x = as the config has it, train#crops#size = 128"
+        now = "diameter = 20, loss#x = 1, train#crops#size = as the config has it"
+        assert caught.value.found == f"the checkpoint of another run ({before})"
+        assert caught.value.expected == f"{now}, or another ckpt_dir"
+        with pytest.raises(InputError, match=r"\(diameter = 16, train#crops#size = 128\)"):
+            RunCheckpoint(path, {}, signature={"fold": 0, "overrides": {}}).check()
+
+    def test_an_override_that_the_signature_says_itself_is_compared_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "run.pt"
+        Run(path, seed_of_run=1, overrides={"seed_of_run": "1"}).start()
+        RunCheckpoint(path, {}, signature={"seed_of_run": 1, "overrides": {}}).check()
+        with pytest.raises(InputError, match=r"another run \(seed_of_run = 1\); expected seed_of_run = 2, or"):
+            RunCheckpoint(path, {}, signature={"seed_of_run": 2, "overrides": {"seed_of_run": "2"}}).check()
+
+    def test_a_checkpoint_from_before_overrides_counted_is_of_an_earlier_version(self, tmp_path: Path) -> None:
+        Run(tmp_path / "run.pt", split="3 images, a").start()
+        now = {"split": "3 images, b", "overrides": {"diameter": "16"}}
+        with pytest.raises(InputError) as caught:
+            RunCheckpoint(tmp_path / "run.pt", {}, signature=now).check()
+        assert "an earlier version (split = 3 images, a, it does not say its overrides)" in caught.value.found
+        assert caught.value.expected.endswith("split = 3 images, b, diameter = 16, or another ckpt_dir")
+
     def test_a_finished_run_says_that_there_is_nothing_to_train(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -254,3 +283,14 @@ def test_a_hash_names_the_content(tmp_path: Path) -> None:
     a, b, c = (file_hash(tmp_path / name) for name in "abc")
     assert a == b != c
     assert len(a) == 12
+
+
+def test_what_a_training_starts_from_counts_by_its_content(tmp_path: Path) -> None:
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (start_hash(tmp_path / name) for name in "abc")
+    assert a == b != c
+    assert a == file_hash(tmp_path / "a")
+    assert start_hash(None) == start_hash("") == "none"
+    with pytest.raises(InputError, match=r"absent\.pt: found no such file; expected a checkpoint"):
+        start_hash(tmp_path / "absent.pt")

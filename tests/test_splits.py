@@ -12,7 +12,7 @@ import pytest
 from skimage.io import imsave
 
 from common.datasets.datalist import write_datalist
-from common.datasets.splits import Split
+from common.datasets.splits import BaseSplit, Split
 from common.errors import InputError
 
 
@@ -100,6 +100,98 @@ def test_other_images_masks_patients_or_folds_are_another_split(study: Path, tmp
     table.write_text(table.read_text().replace("s0.png,p0", "s0.png,new"))
     found.add(Split(study, -1).fingerprint)
     assert len(found) == 6
+
+
+def test_a_mask_that_was_corrected_and_kept_its_size_is_another_split(study: Path) -> None:
+    masks = [np.zeros((32, 32), np.uint8) for _ in range(2)]
+    masks[0][3:5, 2:9], masks[1][4:6, 2:9] = 1, 1
+    found, sizes = [], []
+    file = study / "masks" / "s3.tif"
+    (study / "masks" / "s3.png").unlink()
+    for mask in (*masks, masks[0]):
+        imsave(file, mask, check_contrast=False)
+        found.append(Split(study, 0, 4).fingerprint)
+        sizes.append(file.stat().st_size)
+    assert len(set(sizes)) == 1, "else the test shows nothing"
+    assert found[0] == found[2] != found[1]
+
+
+def test_each_mask_of_a_folder_of_masks_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for kind in ("images", "masks"):
+            (tmp_path / "set" / name / kind).mkdir(parents=True)
+        picture = rng.integers(0, 255, (16, 16, 3), np.uint8)
+        imsave(tmp_path / "set" / name / "images" / f"{name}.png", picture, check_contrast=False)
+        for number in range(3):
+            mask = np.zeros((16, 16), np.uint8)
+            mask[5 * number : 5 * number + 3] = 255
+            imsave(tmp_path / "set" / name / "masks" / f"{number}.png", mask, check_contrast=False)
+    before = Split(tmp_path / "set", -1).fingerprint
+    last = tmp_path / "set" / "b" / "masks" / "2.png"
+    content = bytearray(last.read_bytes())
+    content[-1] ^= 1  # of the checksum at the end: as many bytes as before
+    last.write_bytes(bytes(content))
+    after = Split(tmp_path / "set", -1).fingerprint
+    last.unlink()
+    assert len({before, after, Split(tmp_path / "set", -1).fingerprint}) == 3
+
+
+def test_an_outer_contour_and_a_label_that_is_a_folder_count_by_content(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    for name in ("0.tif", "1.tif", "outer.tif"):
+        (folder / name if name != "outer.tif" else tmp_path / name).write_bytes(b"abc")
+    split = BaseSplit()
+    image = tmp_path / "i.tif"
+    image.write_bytes(b"1234")
+    outer = tmp_path / "outer.tif"
+    split.training = [{"name": "i", "image": str(image), "label": str(folder), "epicardium": str(outer)}]
+    split.validation, split.test = [], []
+    found = [split.fingerprint]
+    for file in (folder / "1.tif", outer):
+        file.write_bytes(b"abd")
+        found.append(split.fingerprint)
+    split.training[0]["modality"] = "brightfield"
+    assert len({*found, split.fingerprint}) == 4
+
+
+def test_a_file_that_holds_the_truth_of_many_images_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, opened, real = tmp_path / "all.json", [], Path.open
+    truth.write_text("{}")
+    monkeypatch.setattr(Path, "open", lambda path, *more, **named: opened.append(path) or real(path, *more, **named))
+    split = BaseSplit()
+    split.training = [{"name": f"i{n}", "image": str(truth), "label": str(truth)} for n in range(20)]
+    split.validation, split.test = [], []
+    assert split.fingerprint
+    assert opened == [truth]
+
+
+def test_the_file_of_the_weights_own_name_comes_before_that_of_the_folder(study: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Split(study, 0, 4).write(run / "split.json")
+    Split(study, 1, 4).write_seen(run / "model_fold1_split.json")
+    assert Split(study, 0, 4).seen_by(run / "model.pt") == "0 of 2"
+    assert Split(study, 1, 4).seen_by(run / "model.pt") == "2 of 2"
+    assert Split(study, 0, 4).seen_by(run / "model_fold1.pt") == "2 of 2"
+    assert Split(study, 1, 4).seen_by(run / "model_fold1.pt") == "0 of 2"
+
+
+def test_what_is_written_for_others_has_names_and_groups_alone_and_tells_the_same(study: Path, tmp_path: Path) -> None:
+    split = Split(study, 0, 4)
+    split.training[0]["group"] = split.training[0]["name"]
+    split.write(tmp_path / "long" / "split.json")
+    split.write_seen(tmp_path / "slim" / "model_split.json")
+    text = (tmp_path / "slim" / "model_split.json").read_text()
+    assert str(tmp_path) not in text and "/" not in text and " " not in text
+    entries = json.loads(text)["training"]
+    assert entries[0] == {"name": split.training[0]["name"]}
+    assert entries[1] == {key: split.training[1][key] for key in ("name", "group")}
+    for fold in (0, 1, -1):
+        long, slim = (Split(study, fold, 4).seen_by(tmp_path / name / "model.pt") for name in ("long", "slim"))
+        assert long == slim
 
 
 def test_an_evaluation_tells_how_many_images_the_weights_have_seen(

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem, listed
+from ..outputs.files import write_text
 from .class_folders import as_entries
 from .datalist import read_json
-from .folds import check_no_shared_group, divided_by, held_out, split, unit_of, write_datalist
+from .folds import check_no_shared_group, divided_by, group_of, held_out, split, unit_of, write_datalist
 from .list_files import read_fold_lists
 from .merging import merge
 from .records import load_datalist
@@ -22,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 PARTS = ("training", "validation", "test")
 FILE = "split.json"
-"""The split lies beside the weights under this name."""
+"""The split lies beside the weights under this name, or under the weights' own: ``model_split.json`` of ``model.pt``."""
+_TRUTH = ("label", "epicardium")
+# What a training takes from a record besides its files.
+_TOLD = ("class", "modality", "spacing_mm", "partial")
 
 
 class BaseSplit:
@@ -45,9 +49,10 @@ class BaseSplit:
 
     @property
     def fingerprint(self) -> str:
-        """How many images there are to train on and to validate on, and a hash of which: of names, groups, classes and
-        the sizes of image and label files, in whatever folder they lie."""
-        parts = {name: sorted(map(_identity, getattr(self, name))) for name in PARTS}
+        """How many images there are to train on and to validate on, and a hash of which: of names, groups, classes, the
+        sizes of image files and the content of label files, in whatever folder they lie."""
+        read: dict[Path, str] = {}
+        parts = {name: sorted(_identity(record, read) for record in getattr(self, name)) for name in PARTS}
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
         return f"{len(self.training)} + {len(self.validation)} images, {digest}"
 
@@ -57,26 +62,25 @@ class BaseSplit:
         return self.validation or self.training[:: max(1, len(self.training) // 16)]
 
     def seen_by(self, weights: str | Path) -> str | None:
-        """How many of the images to be scored the weights were trained on, by the ``split.json`` beside them.
+        """How many of the images to be scored the weights were trained on, by the split beside them.
 
-        An image counts if its name, or its patient, slide or field, was in the training; a warning is logged then.
+        That is ``<stem of the weights>_split.json`` (see :meth:`write_seen`), else ``split.json``. An image counts if its
+        name, or its patient, slide or field, was in the training; a warning is logged then.
 
         Args:
             weights: the file of the weights.
 
         Returns:
-            "3 of 10"; None where no ``split.json`` is there.
+            "3 of 10"; None where no such file is there.
 
         Raises:
-            InputError: a ``split.json`` that cannot be read.
+            InputError: one that cannot be read.
         """
-        path = Path(weights).parent / FILE
-        if not path.is_file():
+        beside = (Path(weights).with_name(f"{Path(weights).stem}_{FILE}"), Path(weights).with_name(FILE))
+        path = next((file for file in beside if file.is_file()), None)
+        if path is None:
             return None
-        content = read_json(path)
-        sections = content.values() if isinstance(content, dict) else ()
-        entries = [entry for section in sections if isinstance(section, list) for entry in section]
-        trained = [entry for entry in entries if isinstance(entry, dict) and entry.get("split") == "training"]
+        trained = _trained_on(read_json(path))
         names, units = {entry.get("name") for entry in trained}, {unit_of({"name": "", **entry}) for entry in trained}
         scored = self.evaluated
         seen = [record["name"] for record in scored if record["name"] in names or unit_of(record) in units]
@@ -87,6 +91,13 @@ class BaseSplit:
                 *(len(seen), len(scored), path, listed(seen, 3)),
             )
         return f"{len(seen)} of {len(scored)}"
+
+    def write_seen(self, path: str | Path) -> None:
+        """Write what :meth:`seen_by` needs and no more, to go with weights that are given away: name and group of each
+        training image, the group where it is not the name."""
+        seen = [{"name": str(record["name"]), "group": group_of(record)} for record in self.training]
+        slim = [entry if entry["group"] != entry["name"] else {"name": entry["name"]} for entry in seen]
+        write_text(path, json.dumps({"training": slim}, separators=(",", ":"), ensure_ascii=False) + "\n")
 
     def exit(self) -> None:
         """End the process with status 1 if an image could not be used, so that scripts notice. To be called last."""
@@ -170,11 +181,41 @@ class Split(BaseSplit):
         return {name: len(getattr(self, name)) for name in PARTS}
 
 
-def _identity(record: Mapping[str, Any]) -> list[str]:
-    """What makes an image the same one in another folder. Sizes tell most changes of a mask, and reading all would not."""
-    files = [item for key in ("image", "label") for item in _each(record.get(key))]
-    sizes = [Path(file).stat().st_size for file in files if Path(file).is_absolute() and Path(file).is_file()]
-    return [str(record["name"]), unit_of(record), str(record.get("class") or ""), " ".join(map(str, sizes))]
+def _trained_on(content: Any) -> list[dict[str, Any]]:
+    """Entries of a split that were trained on: by their own ``split``, else by the section that they are in."""
+    sections = content.items() if isinstance(content, dict) else ()
+    entries = [(name, entry) for name, section in sections if isinstance(section, list) for entry in section]
+    return [e for name, e in entries if isinstance(e, dict) and e.get("split", name) == "training"]
+
+
+def _identity(record: Mapping[str, Any], read: dict[Path, str]) -> list[str]:
+    """What makes an image the same one in another folder. Pictures are large and not read; a mask that was corrected may
+    well have its old size, so truth is, each file once (``read``)."""
+    sizes = [str(file.stat().st_size) for file in _files(record.get("image"))]
+    truth = [_content(file, read) for key in _TRUTH for file in _files(record.get(key))]
+    told = [str(record.get(key) or "") for key in _TOLD]
+    return [str(record["name"]), unit_of(record), *told, " ".join(sizes), " ".join(truth)]
+
+
+def _content(file: Path, read: dict[Path, str]) -> str:
+    if file not in read:
+        digest = hashlib.sha256()
+        with file.open("rb", buffering=0) as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+        read[file] = digest.hexdigest()[:16]
+    return read[file]
+
+
+def _files(value: Any) -> list[Path]:
+    """The files given, of a folder all that are in it; what is no path (a class) is none."""
+    found: list[Path] = []
+    for path in map(Path, _each(value)):
+        if path.is_absolute() and path.is_file():
+            found.append(path)
+        elif path.is_absolute() and path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.is_file())
+    return found
 
 
 def _each(value: Any) -> list[Any]:

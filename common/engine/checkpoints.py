@@ -31,14 +31,22 @@ class RunCheckpoint:
         state: what has ``state_dict`` and ``load_state_dict``: network, average, optimizer, scheduler.
         interval: in epochs.
         signature: what must be equal for a run to be the same (images and their split, seed, epochs, learning rate); a
-            checkpoint of a run with others, or that does not say them all, is refused, never overwritten.
+            checkpoint of a run with others, or that does not say them all, is refused, never overwritten. A value that is
+            a mapping (the overrides, see :func:`.overrides.settings_given`) is compared by its own keys, without those
+            that the signature has itself; one that is absent stands for what the config has.
     """
 
     def __init__(
         self, path: str | Path, state: Mapping[str, Any], interval: int = 1, signature: Mapping[str, Any] | None = None
     ) -> None:
         self.path, self.state, self.interval = Path(path), dict(state), interval
-        self.signature = {key: str(value) for key, value in (signature or {}).items()}
+        given = signature or {}
+        self.signature = {
+            key: {own: str(item) for own, item in value.items() if own not in given}
+            if isinstance(value, Mapping)
+            else str(value)
+            for key, value in given.items()
+        }
 
     def attach(self, engine: Engine) -> None:
         """Resume when the engine starts, save when an epoch ends."""
@@ -83,14 +91,35 @@ class RunCheckpoint:
     def _refuse_another(self, content: Mapping[str, Any]) -> None:
         saved = content.get("signature", {})
         unknown = [key for key in self.signature if key not in saved]
-        differing = [key for key in self.signature if key in saved and saved[key] != self.signature[key]]
-        found = [f"{key} = {saved[key]}" for key in differing] + [f"it does not say its {key}" for key in unknown]
+        before = _flat({key: saved[key] for key in self.signature if key in saved})
+        now = _flat({key: self.signature[key] for key in self.signature if key in saved})
+        both = {key: (before.get(key, _OF_CONFIG), now.get(key, _OF_CONFIG)) for key in {**now, **before}}
+        differing = {key: values for key, values in both.items() if values[0] != values[1]}
+        found = [f"{key} = {old}" for key, (old, _) in differing.items()]
+        found += [f"it does not say its {key}" for key in unknown]
         if found:
-            wanted = ", ".join(f"{key} = {self.signature[key]}" for key in (*differing, *unknown))
-            kind = "another run" if differing else "an earlier version"
-            raise InputError(
-                self.path, f"the checkpoint of {kind} ({', '.join(found)})", f"{wanted}, or another ckpt_dir"
+            wanted = {key: new for key, (_, new) in differing.items()} | _flat(
+                {key: self.signature[key] for key in unknown}
             )
+            texts = [f"{key} = {value}" for key, value in wanted.items()]
+            kind = "an earlier version" if unknown else "another run"
+            raise InputError(
+                self.path,
+                f"the checkpoint of {kind} ({', '.join(found)})",
+                ", ".join(["a checkpoint that says all its settings"] * bool(unknown) + texts)
+                + ", or another ckpt_dir",
+            )
+
+
+_OF_CONFIG = "as the config has it"
+
+
+def _flat(signature: Mapping[str, Any]) -> dict[str, str]:
+    """The signature with the keys of its mappings among its own."""
+    flat: dict[str, str] = {}
+    for key, value in signature.items():
+        flat.update(value if isinstance(value, Mapping) else {key: value})
+    return flat
 
 
 def _wind_schedulers_on(engine: Engine) -> None:
@@ -142,7 +171,7 @@ def load_tensors(path: str | Path) -> dict[str, Any]:
         InputError: no such file, or not a checkpoint of this kind.
     """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", "a checkpoint, for instance models/model.pt")
+        raise _absent(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -179,3 +208,22 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 def file_hash(path: str | Path, digits: int = 12) -> str:
     """First digits of the file's SHA-256, to name weights in results."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:digits]
+
+
+def start_hash(path: str | Path | None) -> str:
+    """What a training starts from, for its signature: :func:`file_hash` of the weights, "none" without any.
+
+    (Not None: MONAI drops the arguments whose component gives that.)
+
+    Raises:
+        InputError: no such file.
+    """
+    if not path:
+        return "none"
+    if not Path(path).is_file():
+        raise _absent(path)
+    return file_hash(path)
+
+
+def _absent(path: str | Path) -> InputError:
+    return InputError(path, "no such file", "a checkpoint, for instance models/model.pt")
