@@ -66,7 +66,8 @@ def records(
             record["modality"] = modalities[entry.name]
         found.append({**record, **mosaics.get(entry.name, {})})
     alone = [record["name"] for record in found if "mosaic" not in record]
-    patients = patient_groups(root, alone, problems, required=need_labels)
+    # Cells of a screen have no patients that anyone could tell: no warning asks for them.
+    patients = patient_groups(root, alone, problems, required=need_labels, otherwise=str)
     known = [record for record in found if "mosaic" in record or record["name"] in patients]
     return [record if "mosaic" in record else {**record, "group": patients[record["name"]]} for record in known]
 
