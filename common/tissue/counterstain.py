@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .masks import slide_light
-from .stain import STAINS, separate_stains
+from .masks import haematoxylin, slide_light
+from .stain import STAINS
 
 BROWN_SHARE = 0.1
 """Share of brown pixels from which an image is immunohistochemistry. In 469 images of H&E (MoNuSeg, TNBC, lymphoma, Data
@@ -45,17 +45,13 @@ def counterstain(rgb: np.ndarray) -> np.ndarray:
         (rows, columns, 3) uint8, on a white ground.
     """
     light, step = slide_light(rgb), _step(rgb)
-    amount = _haematoxylin(rgb[::step, ::step], light)
+    amount = haematoxylin(rgb[::step, ::step], light)
     gain = _STRENGTH / max(float(np.percentile(amount, _NUCLEI_PERCENTILE)), 0.1)
     shown = np.empty(rgb.shape, np.uint8)
     for first in range(0, rgb.shape[0], _ROWS):
-        part = _haematoxylin(rgb[first : first + _ROWS], light)
+        part = np.maximum(haematoxylin(rgb[first : first + _ROWS], light), 0)
         shown[first : first + _ROWS] = np.rint(255 * np.exp(-gain * part[..., None] * STAINS[0]))
     return shown
-
-
-def _haematoxylin(rgb: np.ndarray, light: np.ndarray) -> np.ndarray:
-    return np.maximum(separate_stains(np.minimum(rgb / light, 1).astype(np.float32))[..., 0], 0)
 
 
 def _density(rgb: np.ndarray, light: np.ndarray) -> np.ndarray:
